@@ -1,0 +1,219 @@
+"""The configuration as types: every setting of `gatepost.yaml`, its unit and its default.
+
+Durations are written `500ms`, `30s`, `5m`, `2h`, `1d` and sizes `64KiB`, `1MiB` or a plain number of bytes; the loader turns them into
+seconds (float) and bytes (int) before these types see them. A field whose type is `Expr` holds a CEL expression; a `Template` is text
+that may hold `${…}` expressions. A `Secret` may be written `env:NAME` or `file:PATH`.
+An unknown key is an error with its path and line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
+Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
+Expr: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, extra={"unit": "expression"})]
+Template: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "template"})]
+Secret: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, extra={"unit": "secret"})]
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Tls(_Strict):
+    cert: str  # PEM file, the chain
+    key: str  # PEM file
+
+
+class Listener(_Strict):
+    """One address that Gatepost listens on. A plain text `"0.0.0.0:8080"` means this with every default."""
+
+    address: str  # host:port, [v6]:port or unix:/path
+    tls: Tls | None = None
+    proxy_protocol: bool = False  # PROXY protocol v2 is required on every connection, from `trusted` peers
+
+
+class Listen(_Strict):
+    traffic: Listener = Listener(address="0.0.0.0:8080")
+    control: Listener = Listener(address="127.0.0.1:8081")
+
+
+class Limits(_Strict):
+    """What one client may ask of a listener."""
+
+    header_bytes: Bytes = 65_536
+    header_count: Count = 100
+    target_bytes: Bytes = 8_192
+    body_bytes: Bytes = 10_485_760
+    buffered_body_bytes: Bytes = 1_048_576  # where a policy or `emit` needs a whole body in memory
+    connections: Count = 10_000
+    requests_per_connection: Count = 100_000
+    header_timeout: Seconds = 10.0
+    idle_timeout: Seconds = 75.0
+    body_min_rate: Bytes = 240  # bytes a second, averaged over ten seconds; 0 turns it off
+    allow_underscores: bool = False  # keep field names with "_": many upstreams read them as "-"
+    allow_trailers: tuple[str, ...] = ()  # names of trailer fields that may pass
+
+
+class Timeouts(_Strict):
+    connect: Seconds = 5.0
+    first_byte: Seconds = 60.0
+    idle: Seconds = 60.0  # between two pieces of the response; off for a tunnel or an event stream
+    total: Seconds = 0.0  # 0: no bound
+
+
+class UpstreamTls(_Strict):
+    verify: bool = True
+    ca: str | None = None  # PEM file; the system's otherwise
+    server_name: str | None = None  # SNI and the name that is verified; the target's host otherwise
+
+
+class Service(_Strict):
+    """A named upstream."""
+
+    targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # http://, https:// or unix:/path
+    host: Literal["preserve", "target"] = "target"  # which Host the target sees
+    path: Literal["raw", "normalised"] = "normalised"  # which path the target sees
+    timeouts: Timeouts = Timeouts()
+    tls: UpstreamTls = UpstreamTls()
+    pool: Count = 256  # connections kept a target
+    rest: Seconds = 10.0  # how long a target that failed to connect is left alone
+    response_header_bytes: Bytes = 65_536
+    response_bytes: Bytes = 0  # 0: no bound
+
+
+class Match(_Strict):
+    """What traffic a route takes. More specific wins: host, then path, then method, then headers."""
+
+    path: str  # /exact, /with/{param}, /prefix/* (the prefix itself too)
+    hosts: tuple[str, ...] = ()  # exact or "*.example.com"; none: any
+    methods: tuple[str, ...] = ()  # none: any; GET takes HEAD too
+    headers: dict[str, str] = {}  # name: exact value, or "*" for presence
+
+
+class ApiKeyPolicy(_Strict):
+    header: str = "X-Api-Key"
+    query: str | None = None  # name of a query parameter that may carry the key instead
+
+
+class RateLimitPolicy(_Strict):
+    limit: Count
+    window: Seconds
+    algorithm: Literal["sliding", "gcra"] = "sliding"
+    burst: Count | None = None  # gcra only; `limit` otherwise
+    by: Expr = "client.address"
+    name: Name = "default"  # as it stands in RateLimit-Policy
+
+
+class PolicyUse(_Strict):
+    """One policy of a route: exactly one of these is set."""
+
+    api_key: ApiKeyPolicy | None = None
+    rate_limit: RateLimitPolicy | None = None
+
+
+class Emit(_Strict):
+    """Make a message from an exchange."""
+
+    app: Template
+    event_type: Template
+    when: Expr = "response.status >= 200 && response.status < 300"
+    payload: Template = "${response.body}"
+    channels: tuple[Template, ...] = ()
+    id: Template | None = None  # the message's eventId: deduplicates
+    durable: bool = True  # hold the response until the message is on disk
+
+
+class Route(_Strict):
+    match: Match
+    service: str
+    policies: tuple[PolicyUse, ...] = ()
+    emit: tuple[Emit, ...] = ()
+    emit_timeout: Seconds = 2.0
+    strip_prefix: str | None = None
+    upgrade: bool = False  # WebSocket and other protocol upgrades may pass
+    body_bytes: Bytes | None = None
+    access_log: bool = True
+
+
+class ConsumerKey(_Strict):
+    sha256: Secret  # hex; `gatepost key new` prints it
+
+
+class Consumer(_Strict):
+    keys: tuple[ConsumerKey, ...] = ()
+    routes: tuple[str, ...] | None = None  # none: every route
+    metadata: dict[str, str] = {}
+
+
+class EndpointDecl(_Strict):
+    url: str
+    uid: Name
+    event_types: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    headers: dict[str, str] = {}
+    secret: Secret | None = None  # whsec_…; made at first start otherwise
+    description: str = ""
+
+
+class AppDecl(_Strict):
+    name: str = ""
+    endpoints: tuple[EndpointDecl, ...] = ()
+
+
+class Deliveries(_Strict):
+    schedule: tuple[Seconds, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+    jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    timeout: Seconds = 15.0  # in total
+    response_bytes: Bytes = 16_384  # kept of a response
+    concurrency: Count = 16  # requests under way an endpoint
+    connections: Count = 512  # in all
+    lane_keys: Count = 1_000  # deliveries of one endpoint held in memory
+    payload_cache: Bytes = 67_108_864
+    allow_networks: tuple[str, ...] = ()  # CIDRs that the SSRF guard lets through
+    user_agent: str = "Gatepost/{version}"
+
+
+class Live(_Strict):
+    """Live streams, `/.well-known/mercure` on the traffic listener."""
+
+    enabled: bool = True
+    path: str = "/.well-known/mercure"
+    jwt_secret: Secret | None = None  # HS256; without it only public channels can be subscribed to
+    public: tuple[str, ...] = ()  # topics (`/shop/orders/{id}`, `/shop/*`) that anyone may subscribe to
+    heartbeat: Seconds = 15.0
+    buffer_bytes: Bytes = 262_144  # a subscriber that is behind by more is cut
+    retry: Seconds = 2.0  # what a browser waits before it reconnects
+    subscribers: Count = 10_000
+    allow_origins: tuple[str, ...] = ()
+
+
+class AccessLog(_Strict):
+    output: str = "stdout"  # stdout, stderr, a file, or "off"
+    buffer_records: Count = 50_000  # more than that unwritten: dropped and counted
+
+
+class Shutdown(_Strict):
+    drain_delay: Seconds = 0.0
+    drain: Seconds = 30.0
+
+
+class Config(_Strict):
+    listen: Listen = Listen()
+    store: str = "sqlite:///gatepost.db"
+    admin_token_file: str | None = None  # beside the store otherwise
+    trusted_proxies: tuple[str, ...] = ()  # CIDRs
+    limits: Limits = Limits()
+    services: dict[Name, Service] = {}
+    routes: dict[Name, Route] = {}
+    consumers: dict[Name, Consumer] = {}
+    apps: dict[Name, AppDecl] = {}
+    deliveries: Deliveries = Deliveries()
+    live: Live = Live()
+    access_log: AccessLog = AccessLog()
+    shutdown: Shutdown = Shutdown()

@@ -1,0 +1,361 @@
+"""The exchange: one request and its response passing through a node, and the contracts of those it meets.
+
+The moments of an exchange, in order (docs/life-of-a-request.md tells the story):
+
+    head parsed → route found → on_request of each policy, by phase → handler
+    → begin (on_response of each policy) → send … → finish → on_finish of each policy, access record
+
+- A **policy** answers from memory, as a plain call; one that must wait says so (`waits`) and only its routes pay for a task.
+- A **handler** answers the exchange: it forwards it, or makes the response itself.
+- Bytes move between a **source** and a **sink**: the sink tells its source to pause and to resume; either may give up.
+
+The same `Sink` serves both directions: the server's connection is the sink of a response, the upstream's of a request body.
+A **stage** is a sink that stands in front of another: it sees the response before the client does (`emit` is one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+
+import msgspec
+
+from gatepost.errors import PROBLEM_PREFIX, Problem
+from gatepost.http1.messages import Fields, RequestHead
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Phase(IntEnum):
+    """Phases are fixed, the order within a phase is the file's."""
+
+    CLIENT = 0  # who is at the other end: real address
+    EDGE = 1  # CORS, redirects
+    IDENTIFY = 2
+    LIMIT = 3
+    VALIDATE = 4
+    TRANSFORM = 5
+    CACHE = 6
+    EMIT = 7  # last before the handler, first to see the response
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """Who calls: `routes` None opens every route."""
+
+    id: str
+    routes: frozenset[str] | None = None
+    metadata: dict[str, str] = {}
+
+
+class Source(Protocol):
+    """Where bytes come from."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def cancel(self) -> None:
+        """The sink is gone or wants no more. Stop; call nothing of the sink afterwards."""
+        ...
+
+
+class Sink(Protocol):
+    """Where the bytes of one body go. After `finish` or `abort` nothing follows."""
+
+    def send(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+    def abort(self) -> None:
+        """The body ends here unfinished, and must look so to its reader."""
+        ...
+
+
+class ResponseSink(Sink, Protocol):
+    """Where a response goes: `begin` once, then the body."""
+
+    def begin(self, x: Exchange, status: int, fields: Fields, length: int | None, source: Source) -> None:
+        """The head. `fields` are end-to-end ones; framing, Date and Connection are the sink's own. `length` is the body's
+        size in bytes, None where only `finish` will tell."""
+        ...
+
+    def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
+        """A whole response in one call, one write."""
+        ...
+
+
+class Downstream(ResponseSink, Protocol):
+    """The client's side of an exchange, as its handler sees it. The server's connection is one."""
+
+    def receive(self, x: Exchange, sink: Sink) -> None:
+        """Let the request body flow into `sink` (only where `x.body` is None). 100-continue is sent now if it is asked for."""
+        ...
+
+    def pause_body(self) -> None: ...
+    def resume_body(self) -> None: ...
+    def informational(self, status: int, fields: Fields) -> None:
+        """A 1xx head other than 101."""
+        ...
+
+    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
+        """Answer 101 (or 200 to CONNECT) and turn the connection into raw bytes. Bytes from the client go to
+        `source.send`; what is returned is the client's end."""
+        ...
+
+
+class TunnelEnd(Sink, Source, Protocol):
+    """One end of a tunnel: bytes both ways. `finish` is a half-close."""
+
+
+class Exchange:
+    """One request and its response. Made by the server, owned by it; policies and the handler fill it in.
+
+    Mutable and short-lived; it must not be kept after `on_finish`.
+    """
+
+    __slots__ = (
+        "body",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "consumer",
+        "downstream",
+        "first_byte",
+        "forwarded_for",
+        "head",
+        "held",
+        "id",
+        "loop",
+        "notes",
+        "outcome",
+        "params",
+        "path",
+        "peer",
+        "query",
+        "response_fields",
+        "route",
+        "scheme",
+        "sent_upstream",
+        "started",
+        "status",
+        "target",
+        "trace",
+        "trusted",
+    )
+
+    id: bytes  # the request id
+    head: RequestHead
+    loop: asyncio.AbstractEventLoop
+    scheme: bytes  # b"http" or b"https"
+    peer: str  # address of the other end of the connection ("" for a unix socket)
+    client: str  # the real client's address: `peer`, unless a trusted proxy named another
+    trusted: bool  # the peer is a trusted proxy
+    forwarded_for: bytes  # the X-Forwarded-For to send on without `peer`: b"" unless `trusted`
+    trace: bytes  # traceparent to pass on
+    path: str  # normalised, decoded (`http1.targets`)
+    query: bytes  # as on the wire, without "?"
+    params: dict[str, str]  # of the route's path
+    route: Route
+    consumer: Consumer | None
+    body: (
+        bytes | None
+    )  # the whole request body where it is there already (b"" where there is none), else None
+    downstream: Downstream
+    status: int  # of the response; 0 before it began
+    response_fields: Fields
+    notes: dict[str, object] | None  # what a policy leaves for its own later moments, by policy name
+    started: float  # monotonic seconds: head parsed
+    sent_upstream: float  # monotonic seconds: handed to a target; 0.0 if never
+    first_byte: float  # monotonic seconds: the response's head came from the target; 0.0 if never
+    target: str  # where it went, for the record
+    bytes_in: int  # body bytes
+    bytes_out: int
+    outcome: str  # "" while all is well, else the slug of what ended it: "client-gone", "upstream-timeout" …
+    held: bool  # an event is being made of this exchange: it goes on though the client left
+
+    def note(self, name: str, value: object) -> None:
+        if self.notes is None:
+            self.notes = {}
+        self.notes[name] = value
+
+
+class Response(msgspec.Struct):
+    """An answer that the gateway makes itself."""
+
+    status: int
+    fields: Fields
+    body: bytes = b""
+    outcome: str = ""
+
+
+def problem(x_id: bytes, p: Problem, fields: Fields | None = None) -> Response:
+    """RFC 9457: a refusal as `application/problem+json` with the request id and a stable `type`."""
+    document = {
+        "type": PROBLEM_PREFIX + p.slug,
+        "title": p.title,
+        "status": p.status,
+        "detail": p.detail,
+        "request_id": x_id.decode("latin-1"),
+    }
+    if not p.detail:
+        del document["detail"]
+    out: Fields = [(b"content-type", b"application/problem+json")]
+    if fields:
+        out += fields
+    return Response(p.status, out, msgspec.json.encode(document), p.slug)
+
+
+class Handler(Protocol):
+    """What answers an exchange once its policies let it pass."""
+
+    def handle(self, x: Exchange) -> None:
+        """Begin to answer through `x.downstream`, now or later. Never raises: a failure is a response."""
+        ...
+
+    def client_gone(self, x: Exchange) -> None:
+        """The client left before the response ended. Stop what was for it alone."""
+        ...
+
+
+class Policy:
+    """One rule on a route's way in or out. Override what you need: `compile.py` calls only what is overridden.
+
+    One instance serves one place in the configuration, for many exchanges at once: what belongs to one exchange
+    goes into `x.notes`.
+    """
+
+    name: ClassVar[str]
+    phase: ClassVar[Phase]
+    waits: ClassVar[bool] = False  # `on_request_async` is called instead of `on_request`
+    needs_request_body: bool = False  # the body is buffered, bounded, before `on_request`
+    identity_encoding: bool = False  # it reads the response's body: the upstream is asked not to compress it
+
+    def on_request(self, x: Exchange) -> Response | None:
+        """None lets the exchange pass; a response answers it."""
+        raise NotImplementedError
+
+    async def on_request_async(self, x: Exchange) -> Response | None:
+        raise NotImplementedError
+
+    def on_response(self, x: Exchange) -> None:
+        """`x.status` and `x.response_fields` may be changed. Runs for the gateway's own answers as well."""
+        raise NotImplementedError
+
+    def on_finish(self, x: Exchange) -> None:
+        """The exchange is over, well or not. Everything is known; nothing can be changed."""
+        raise NotImplementedError
+
+    def stage(self, x: Exchange, downstream: Downstream) -> Downstream:
+        """Stand between the handler and the client."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The snapshot that held this policy was replaced and its last exchange ended."""
+
+
+class Limit(Policy):
+    """A policy of the limit phase. All limits of a route are checked first, then all are consumed: a request that
+    one of them refuses costs nothing with the others."""
+
+    phase = Phase.LIMIT
+
+    def check(self, x: Exchange, now: float) -> Response | None:
+        """None if the exchange may pass at `now` (monotonic seconds). Consumes nothing."""
+        raise NotImplementedError
+
+    def take(self, x: Exchange, now: float) -> None:
+        raise NotImplementedError
+
+
+class Route:
+    """A compiled route: what matched traffic meets, in order. Immutable once its snapshot serves."""
+
+    __slots__ = (
+        "body_limit",
+        "buffer_body",
+        "handler",
+        "name",
+        "on_finish",
+        "on_request",
+        "on_response",
+        "policies",
+        "service",
+        "stages",
+        "steps",
+        "upgrade",
+    )
+
+    def __init__(
+        self, name: str, handler: Handler, policies: tuple[Policy, ...] = (), service: str = ""
+    ) -> None:
+        self.name = name
+        self.handler = handler
+        self.service = service
+        self.policies = tuple(
+            sorted(policies, key=lambda p: p.phase)
+        )  # stable: the file's order within a phase
+        self.upgrade = False
+        self.body_limit: int | None = None  # bytes; None: the listener's
+        self.buffer_body = any(p.needs_request_body for p in self.policies)
+        # Plain calls where every policy answers from memory; `steps` (awaited where its flag is set) where one must wait.
+        self.on_request: tuple[Callable[[Exchange], Response | None], ...] = ()
+        self.steps: tuple[
+            tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]], ...
+        ] = ()
+        compiled = _requests(self.policies)
+        if any(waits for waits, _ in compiled):
+            self.steps = compiled
+        else:
+            self.on_request = tuple(step for _, step in compiled)  # type: ignore[misc]
+        self.on_response = tuple(p.on_response for p in self.policies if _overrides(p, "on_response"))
+        self.on_finish = tuple(p.on_finish for p in self.policies if _overrides(p, "on_finish"))
+        # The last stage wraps first: the earliest phase stands nearest to the client.
+        self.stages = tuple(p.stage for p in self.policies if _overrides(p, "stage"))
+
+
+def _overrides(policy: Policy, method: str) -> bool:
+    return getattr(type(policy), method) is not getattr(Policy, method)
+
+
+def _requests(
+    policies: tuple[Policy, ...],
+) -> tuple[tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]], ...]:
+    steps: list[tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]]] = []
+    limits = [p for p in policies if isinstance(p, Limit)]
+    placed = False
+    for policy in policies:
+        if isinstance(policy, Limit):
+            if not placed:
+                steps.append((False, _all_limits(limits)))
+                placed = True
+        elif policy.waits:
+            steps.append((True, policy.on_request_async))
+        elif _overrides(policy, "on_request"):
+            steps.append((False, policy.on_request))
+    return tuple(steps)
+
+
+def _all_limits(limits: list[Limit]) -> Callable[[Exchange], Response | None]:
+    if len(limits) == 1:
+        check, take = limits[0].check, limits[0].take
+
+        def one(x: Exchange) -> Response | None:
+            refusal = check(x, x.started)
+            if refusal is None:
+                take(x, x.started)
+            return refusal
+
+        return one
+
+    def every(x: Exchange) -> Response | None:
+        now = x.started
+        for limit in limits:
+            refusal = limit.check(x, now)
+            if refusal is not None:
+                return refusal
+        for limit in limits:
+            limit.take(x, now)
+        return None
+
+    return every
+
+
+NO_FIELDS: Final[Fields] = []

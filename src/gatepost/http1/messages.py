@@ -1,0 +1,84 @@
+"""What a head says, as values. Field names are lower-case bytes; the order of the wire is kept.
+
+A head's fields stand in two lists, sorted while they are parsed, so that forwarding copies one list and never
+searches it: `fields` goes end to end, `special` is what the gateway decides itself (framing, hop-by-hop, routing
+and forwarding fields, named in `framing.SPECIAL`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+# How a body is framed: a number of bytes from 0 up, or one of these.
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2  # responses only
+
+
+class RequestHead:
+    """A request's head that passed every rule of `framing.py`."""
+
+    __slots__ = (
+        "connection",
+        "expect_continue",
+        "fields",
+        "framing",
+        "host",
+        "http10",
+        "keep_alive",
+        "method",
+        "special",
+        "target",
+        "upgrade",
+    )
+
+    method: bytes
+    target: bytes  # as on the wire: origin, absolute or asterisk form
+    host: bytes  # lower-case, with its port if it has one; from the target if that is absolute (RFC 9112 §3.2.2)
+    fields: Fields
+    special: Fields
+    framing: int
+    http10: bool
+    keep_alive: bool
+    expect_continue: bool
+    upgrade: bytes | None  # the Upgrade field, where Connection names it and the request has no body
+    connection: tuple[bytes, ...]  # lower-case options of Connection other than close, keep-alive and upgrade
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a field, by its lower-case name."""
+        for key, value in self.fields:
+            if key == name:
+                return value
+        for key, value in self.special:
+            if key == name:
+                return value
+        return None
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a field, in order."""
+        return [v for k, v in self.fields if k == name] + [v for k, v in self.special if k == name]
+
+
+class ResponseHead:
+    """A response's head, from an upstream."""
+
+    __slots__ = ("connection", "fields", "framing", "http10", "keep_alive", "special", "status", "upgrade")
+
+    status: int
+    fields: Fields
+    special: Fields
+    framing: int
+    http10: bool
+    keep_alive: bool
+    upgrade: bytes | None
+    connection: tuple[bytes, ...]
+
+    def get(self, name: bytes) -> bytes | None:
+        for key, value in self.fields:
+            if key == name:
+                return value
+        for key, value in self.special:
+            if key == name:
+                return value
+        return None

@@ -1,0 +1,161 @@
+"""The store contract: what is true, kept on disk. `sqlite.py` implements it; the suite of
+`tests/conformance/test_store.py` holds for every implementation.
+
+Two kinds of calls:
+
+- **Hot** (`accept`, `complete`): called on the event loop, return at once. Many callers share one transaction (group commit),
+  and `done` runs on the loop after that transaction is on disk, in commit order. `on_commit` listeners hear of the
+  accepted messages of a commit, in order, *before* the `done` of any of them: the hand-over to delivery never
+  depends on the caller.
+- **Cold** (everything `async`): reads run beside the writer and are paged; writes go through the same writer.
+
+The `directory` is the nearest part of the store, in memory: apps and endpoints, always as the last commit left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from gatepost.lifecycle import State
+from gatepost.model import App, Attempt, Delivery, Endpoint, Message
+from gatepost.stores.directory import Directory
+
+
+class NewMessage(msgspec.Struct):
+    """A message to accept, already validated and matched. The store assigns `id` when it is handed in."""
+
+    app: int  # key
+    event_type: str
+    payload: bytes  # JSON text, kept byte for byte
+    endpoints: Sequence[int] = ()  # keys of the endpoints it goes to; a delivery due at once for each
+    channels: tuple[str, ...] = ()
+    event_id: str | None = None  # unique in the app
+    tags: tuple[str, ...] = ()
+    idempotency_key: str | None = (
+        None  # `auto_…` keys are kept ten minutes in memory, others 12 hours on disk
+    )
+    body_digest: bytes = b""  # tells a repeated request from another one under the same key
+    id: int = 0
+
+
+class Accepted(NamedTuple):
+    """The message is on disk."""
+
+    id: int
+
+
+class Repeated(NamedTuple):
+    """The idempotency key was seen: `id` is the message of the first request. `same` is False where its body differed."""
+
+    id: int
+    same: bool
+
+
+class EventIdTaken(NamedTuple):
+    """Another message of the app has this `event_id`; nothing was written."""
+
+    id: int
+
+
+class Refused(NamedTuple):
+    """The store could not write. Nothing of this message is on disk."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Accepted | Repeated | EventIdTaken | Refused
+Done: TypeAlias = Callable[[Outcome], None]
+OnCommit: TypeAlias = Callable[[Sequence[NewMessage]], None]
+
+
+class Completion(msgspec.Struct):
+    """An attempt was made: record it and move its delivery. `attempt.id` is assigned by the store when it is 0."""
+
+    attempt: Attempt
+    state: State
+    tries: int
+    due: float | None  # Unix seconds, where `state` is PENDING
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """What a list may be narrowed by; each None means no limit. Ids and times are exclusive bounds."""
+
+    limit: int = 50
+    iterator: int | None = None  # go on after this id, in the list's order
+    ascending: bool = False
+    before: float | None = None
+    after: float | None = None
+    event_types: Collection[str] | None = None
+    channel: str | None = None
+    tag: str | None = None
+    ok: bool | None = None  # attempts: succeeded or failed
+    status_class: int | None = None  # attempts: 2 for 2xx
+    endpoint: int | None = None
+
+
+class Store(Protocol):
+    directory: Directory
+
+    # life
+    async def open(self) -> None:
+        """Lock, migrate, load the directory. Raises StoreUnavailable with the way out where another process holds it."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what was handed in, then release. Idempotent."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """False while the last commit failed for want of disk or rights; it turns True again by itself."""
+        ...
+
+    # hot
+    def accept(self, message: NewMessage, done: Done) -> None: ...
+
+    def complete(self, completion: Completion, done: Callable[[bool], None]) -> None:
+        """Record an attempt. `done(False)`: not on disk, hand it in again once `writable`."""
+        ...
+
+    def on_commit(self, listener: OnCommit) -> None: ...
+
+    # deliveries
+    async def next_due(self) -> dict[int, float]:
+        """For every endpoint with pending deliveries, when the first is due. Costs per endpoint, not per delivery."""
+        ...
+
+    async def due(
+        self, endpoint: int, until: float, limit: int, *, skip: Collection[int] = ()
+    ) -> list[Delivery]:
+        """Pending deliveries of one endpoint due at or before `until`, earliest first; not those of the messages in `skip`."""
+        ...
+
+    async def messages(self, ids: Sequence[int]) -> dict[int, Message]: ...
+
+    async def resend(self, message: int, endpoint: int, due: float) -> Delivery | None:
+        """Make a delivery pending again (or make one where there was none)."""
+        ...
+
+    # lists and objects
+    async def message(self, app: int, message: int) -> Message | None: ...
+    async def message_by_event_id(self, app: int, event_id: str) -> Message | None: ...
+    async def list_messages(self, app: int, narrow: Filter) -> tuple[list[Message], bool]: ...
+    async def channel_messages(self, app: int, channel: str, after: int, limit: int) -> list[Message]:
+        """Messages of one channel with a greater id, ascending: what a resuming subscriber missed."""
+        ...
+
+    async def deliveries_of(self, message: int) -> list[Delivery]: ...
+    async def attempt(self, attempt: int) -> Attempt | None: ...
+    async def attempts_of_message(self, message: int, narrow: Filter) -> tuple[list[Attempt], bool]: ...
+    async def attempts_of_endpoint(self, endpoint: int, narrow: Filter) -> tuple[list[Attempt], bool]: ...
+
+    async def put_app(self, app: App) -> App:
+        """Insert (`key` 0: key and id are assigned) or replace. Raises ValueError where the uid is taken."""
+        ...
+
+    async def delete_app(self, app: int) -> None: ...
+    async def put_endpoint(self, endpoint: Endpoint) -> Endpoint: ...
+    async def delete_endpoint(self, endpoint: int) -> None: ...
