@@ -5,11 +5,13 @@ The moments of an exchange, in order (docs/life-of-a-request.md tells the story)
     head parsed → route found → on_request of each policy, by phase → handler
     → begin (on_response of each policy) → send … → finish → on_finish of each policy, access record
 
-- A **policy** answers from memory, as a plain call; one that must wait says so (`waits`) and only its routes pay for a task.
+- A **policy** answers from memory, as a plain call; one that must wait says so (`waits`) and only its routes
+pay for a task.
 - A **handler** answers the exchange: it forwards it, or makes the response itself.
 - Bytes move between a **source** and a **sink**: the sink tells its source to pause and to resume; either may give up.
 
-The same `Sink` serves both directions: the server's connection is the sink of a response, the upstream's of a request body.
+The same `Sink` serves both directions: the server's connection is the sink of a response, the upstream's of a
+request body.
 A **stage** is a sink that stands in front of another: it sees the response before the client does (`emit` is one).
 """
 
@@ -73,7 +75,8 @@ class ResponseSink(Sink, Protocol):
     """Where a response goes: `begin` once, then the body."""
 
     def begin(self, x: Exchange, status: int, fields: Fields, length: int | None, source: Source) -> None:
-        """The head. `fields` are end-to-end ones; framing, Date and Connection are the sink's own. `length` is the body's
+        """The head. `fields` are end-to-end ones; framing, Date and Connection are the sink's own. `length` is
+        the body's
         size in bytes, None where only `finish` will tell."""
         ...
 
@@ -86,7 +89,8 @@ class Downstream(ResponseSink, Protocol):
     """The client's side of an exchange, as its handler sees it. The server's connection is one."""
 
     def receive(self, x: Exchange, sink: Sink) -> None:
-        """Let the request body flow into `sink` (only where `x.body` is None). 100-continue is sent now if it is asked for."""
+        """Let the request body flow into `sink` (only where `x.body` is None). 100-continue is sent now if it
+        is asked for."""
         ...
 
     def pause_body(self) -> None: ...
@@ -155,9 +159,7 @@ class Exchange:
     params: dict[str, str]  # of the route's path
     route: Route
     consumer: Consumer | None
-    body: (
-        bytes | None
-    )  # the whole request body where it is there already (b"" where there is none), else None
+    body: bytes | None  # the whole request body where it is there already (b"" where there is none), else None
     downstream: Downstream
     status: int  # of the response; 0 before it began
     response_fields: Fields
@@ -283,23 +285,18 @@ class Route:
         "upgrade",
     )
 
-    def __init__(
-        self, name: str, handler: Handler, policies: tuple[Policy, ...] = (), service: str = ""
-    ) -> None:
+    def __init__(self, name: str, handler: Handler, policies: tuple[Policy, ...] = (), service: str = "") -> None:
         self.name = name
         self.handler = handler
         self.service = service
-        self.policies = tuple(
-            sorted(policies, key=lambda p: p.phase)
-        )  # stable: the file's order within a phase
+        self.policies = tuple(sorted(policies, key=lambda p: p.phase))  # stable: the file's order within a phase
         self.upgrade = False
         self.body_limit: int | None = None  # bytes; None: the listener's
         self.buffer_body = any(p.needs_request_body for p in self.policies)
-        # Plain calls where every policy answers from memory; `steps` (awaited where its flag is set) where one must wait.
+        # Plain calls where every policy answers from memory; `steps` (awaited where its flag is set) where one
+        # must wait.
         self.on_request: tuple[Callable[[Exchange], Response | None], ...] = ()
-        self.steps: tuple[
-            tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]], ...
-        ] = ()
+        self.steps: tuple[tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]], ...] = ()
         compiled = _requests(self.policies)
         if any(waits for waits, _ in compiled):
             self.steps = compiled

@@ -1,7 +1,9 @@
 """The configuration as types: every setting of `gatepost.yaml`, its unit and its default.
 
-Durations are written `500ms`, `30s`, `5m`, `2h`, `1d` and sizes `64KiB`, `1MiB` or a plain number of bytes; the loader turns them into
-seconds (float) and bytes (int) before these types see them. A field whose type is `Expr` holds a CEL expression; a `Template` is text
+Durations are written `500ms`, `30s`, `5m`, `2h`, `1d` and sizes `64KiB`, `1MiB` or a plain number of bytes;
+the loader turns them into
+seconds (float) and bytes (int) before these types see them. A field whose type is `Expr` holds a CEL
+expression; a `Template` is text
 that may hold `${…}` expressions. A `Secret` may be written `env:NAME` or `file:PATH`.
 An unknown key is an error with its path and line.
 """
@@ -25,12 +27,12 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class Tls(_Strict):
+class Tls(_Strict, frozen=True):
     cert: str  # PEM file, the chain
     key: str  # PEM file
 
 
-class Listener(_Strict):
+class Listener(_Strict, frozen=True):
     """One address that Gatepost listens on. A plain text `"0.0.0.0:8080"` means this with every default."""
 
     address: str  # host:port, [v6]:port or unix:/path
@@ -38,12 +40,12 @@ class Listener(_Strict):
     proxy_protocol: bool = False  # PROXY protocol v2 is required on every connection, from `trusted` peers
 
 
-class Listen(_Strict):
+class Listen(_Strict, frozen=True):
     traffic: Listener = Listener(address="0.0.0.0:8080")
     control: Listener = Listener(address="127.0.0.1:8081")
 
 
-class Limits(_Strict):
+class Limits(_Strict, frozen=True):
     """What one client may ask of a listener."""
 
     header_bytes: Bytes = 65_536
@@ -60,20 +62,20 @@ class Limits(_Strict):
     allow_trailers: tuple[str, ...] = ()  # names of trailer fields that may pass
 
 
-class Timeouts(_Strict):
+class Timeouts(_Strict, frozen=True):
     connect: Seconds = 5.0
     first_byte: Seconds = 60.0
     idle: Seconds = 60.0  # between two pieces of the response; off for a tunnel or an event stream
     total: Seconds = 0.0  # 0: no bound
 
 
-class UpstreamTls(_Strict):
+class UpstreamTls(_Strict, frozen=True):
     verify: bool = True
     ca: str | None = None  # PEM file; the system's otherwise
     server_name: str | None = None  # SNI and the name that is verified; the target's host otherwise
 
 
-class Service(_Strict):
+class Service(_Strict, frozen=True):
     """A named upstream."""
 
     targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # http://, https:// or unix:/path
@@ -87,7 +89,7 @@ class Service(_Strict):
     response_bytes: Bytes = 0  # 0: no bound
 
 
-class Match(_Strict):
+class Match(_Strict, frozen=True):
     """What traffic a route takes. More specific wins: host, then path, then method, then headers."""
 
     path: str  # /exact, /with/{param}, /prefix/* (the prefix itself too)
@@ -96,12 +98,12 @@ class Match(_Strict):
     headers: dict[str, str] = {}  # name: exact value, or "*" for presence
 
 
-class ApiKeyPolicy(_Strict):
+class ApiKeyPolicy(_Strict, frozen=True):
     header: str = "X-Api-Key"
     query: str | None = None  # name of a query parameter that may carry the key instead
 
 
-class RateLimitPolicy(_Strict):
+class RateLimitPolicy(_Strict, frozen=True):
     limit: Count
     window: Seconds
     algorithm: Literal["sliding", "gcra"] = "sliding"
@@ -110,14 +112,14 @@ class RateLimitPolicy(_Strict):
     name: Name = "default"  # as it stands in RateLimit-Policy
 
 
-class PolicyUse(_Strict):
+class PolicyUse(_Strict, frozen=True):
     """One policy of a route: exactly one of these is set."""
 
     api_key: ApiKeyPolicy | None = None
     rate_limit: RateLimitPolicy | None = None
 
 
-class Emit(_Strict):
+class Emit(_Strict, frozen=True):
     """Make a message from an exchange."""
 
     app: Template
@@ -129,7 +131,7 @@ class Emit(_Strict):
     durable: bool = True  # hold the response until the message is on disk
 
 
-class Route(_Strict):
+class Route(_Strict, frozen=True):
     match: Match
     service: str
     policies: tuple[PolicyUse, ...] = ()
@@ -141,17 +143,17 @@ class Route(_Strict):
     access_log: bool = True
 
 
-class ConsumerKey(_Strict):
+class ConsumerKey(_Strict, frozen=True):
     sha256: Secret  # hex; `gatepost key new` prints it
 
 
-class Consumer(_Strict):
+class Consumer(_Strict, frozen=True):
     keys: tuple[ConsumerKey, ...] = ()
     routes: tuple[str, ...] | None = None  # none: every route
     metadata: dict[str, str] = {}
 
 
-class EndpointDecl(_Strict):
+class EndpointDecl(_Strict, frozen=True):
     url: str
     uid: Name
     event_types: tuple[str, ...] | None = None
@@ -161,12 +163,12 @@ class EndpointDecl(_Strict):
     description: str = ""
 
 
-class AppDecl(_Strict):
+class AppDecl(_Strict, frozen=True):
     name: str = ""
     endpoints: tuple[EndpointDecl, ...] = ()
 
 
-class Deliveries(_Strict):
+class Deliveries(_Strict, frozen=True):
     schedule: tuple[Seconds, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
     jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
     timeout: Seconds = 15.0  # in total
@@ -179,7 +181,7 @@ class Deliveries(_Strict):
     user_agent: str = "Gatepost/{version}"
 
 
-class Live(_Strict):
+class Live(_Strict, frozen=True):
     """Live streams, `/.well-known/mercure` on the traffic listener."""
 
     enabled: bool = True
@@ -193,17 +195,17 @@ class Live(_Strict):
     allow_origins: tuple[str, ...] = ()
 
 
-class AccessLog(_Strict):
+class AccessLog(_Strict, frozen=True):
     output: str = "stdout"  # stdout, stderr, a file, or "off"
     buffer_records: Count = 50_000  # more than that unwritten: dropped and counted
 
 
-class Shutdown(_Strict):
+class Shutdown(_Strict, frozen=True):
     drain_delay: Seconds = 0.0
     drain: Seconds = 30.0
 
 
-class Config(_Strict):
+class Config(_Strict, frozen=True):
     listen: Listen = Listen()
     store: str = "sqlite:///gatepost.db"
     admin_token_file: str | None = None  # beside the store otherwise

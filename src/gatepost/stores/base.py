@@ -3,7 +3,8 @@
 
 Two kinds of calls:
 
-- **Hot** (`accept`, `complete`): called on the event loop, return at once. Many callers share one transaction (group commit),
+- **Hot** (`accept`, `complete`): called on the event loop, return at once. Many callers share one transaction
+(group commit),
   and `done` runs on the loop after that transaction is on disk, in commit order. `on_commit` listeners hear of the
   accepted messages of a commit, in order, *before* the `done` of any of them: the hand-over to delivery never
   depends on the caller.
@@ -34,9 +35,7 @@ class NewMessage(msgspec.Struct):
     channels: tuple[str, ...] = ()
     event_id: str | None = None  # unique in the app
     tags: tuple[str, ...] = ()
-    idempotency_key: str | None = (
-        None  # `auto_…` keys are kept ten minutes in memory, others 12 hours on disk
-    )
+    idempotency_key: str | None = None  # `auto_…` keys are kept ten minutes in memory, others 12 hours on disk
     body_digest: bytes = b""  # tells a repeated request from another one under the same key
     id: int = 0
 
@@ -48,7 +47,8 @@ class Accepted(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """The idempotency key was seen: `id` is the message of the first request. `same` is False where its body differed."""
+    """The idempotency key was seen: `id` is the message of the first request. `same` is False where its body
+    differed."""
 
     id: int
     same: bool
@@ -101,7 +101,8 @@ class Store(Protocol):
 
     # life
     async def open(self) -> None:
-        """Lock, migrate, load the directory. Raises StoreUnavailable with the way out where another process holds it."""
+        """Lock, migrate, load the directory. Raises StoreUnavailable with the way out where another process
+        holds it."""
         ...
 
     async def close(self) -> None:
@@ -127,10 +128,9 @@ class Store(Protocol):
         """For every endpoint with pending deliveries, when the first is due. Costs per endpoint, not per delivery."""
         ...
 
-    async def due(
-        self, endpoint: int, until: float, limit: int, *, skip: Collection[int] = ()
-    ) -> list[Delivery]:
-        """Pending deliveries of one endpoint due at or before `until`, earliest first; not those of the messages in `skip`."""
+    async def due(self, endpoint: int, until: float, limit: int, *, skip: Collection[int] = ()) -> list[Delivery]:
+        """Pending deliveries of one endpoint due at or before `until`, earliest first; not those of the
+        messages in `skip`."""
         ...
 
     async def messages(self, ids: Sequence[int]) -> dict[int, Message]: ...
