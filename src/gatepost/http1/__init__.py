@@ -1,0 +1,14 @@
+"""HTTP/1.1 as pure code: bytes in, values out, no sockets and no clock.
+
+- `messages.py`: what a head says.
+- `framing.py`: the rules that llhttp leaves to us, and which fields are the gateway's own.
+- `request.py`, `response.py`: one head at a time through llhttp, then through those rules.
+- `chunked.py`: the chunked coding, both ways.
+- `targets.py`: what a request target names: the one rule for paths.
+- `writer.py`: heads as bytes.
+
+llhttp (through httptools) cannot pause, gives no offsets and does not stop at a limit, so it never sees a
+stream: the caller
+cuts a head at its empty line, counts it, and hands it in whole. Bodies are cut by their length or by `chunked.py`.
+What llhttp refuses stays refused: no lenient flag is set anywhere.
+"""

@@ -1,0 +1,213 @@
+"""Requests: one head, given whole, becomes a `RequestHead` or a `ProtocolError` with the answer to send."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from gatepost.http1.framing import SPECIAL, Connection, bad_request, refuse, request_framing, valid_host, without
+from gatepost.http1.messages import CHUNKED, Fields, RequestHead
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+_HOSTS_KEPT: Final = 1024
+
+
+class HeadLimits:
+    """The limits of one listener, and the hosts it has seen to be well-formed. Shared by its connections."""
+
+    __slots__ = ("header_bytes", "header_count", "hosts", "keep_underscores", "target_bytes")
+
+    def __init__(
+        self,
+        header_bytes: int = 65_536,
+        header_count: int = 100,
+        target_bytes: int = 8_192,
+        *,
+        keep_underscores: bool = False,
+    ) -> None:
+        self.header_bytes = header_bytes
+        self.header_count = header_count
+        self.target_bytes = target_bytes
+        self.keep_underscores = keep_underscores
+        self.hosts: dict[bytes, bytes] = {}
+
+
+class RequestParser:
+    """Parses the heads of one connection, one after the other."""
+
+    __slots__ = ("_complete", "_fields", "_limits", "_llhttp", "_special", "_strip")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._llhttp = HttpRequestParser(self)
+        self._complete = True
+
+    # llhttp calls these two, with each field whole.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if self._strip:
+            value = value.rstrip(b" \t")
+        if name in SPECIAL:
+            self._special.append((name, value))
+        elif b"_" in name and not self._limits.keep_underscores:
+            return  # many upstreams read "_" as "-": X_Forwarded_For would pass as X-Forwarded-For
+        else:
+            self._fields.append((name, value))
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    def parse(self, data: bytes) -> RequestHead:
+        """`data` is one head with its empty line and nothing behind it. Raises ProtocolError."""
+        limits = self._limits
+        # Counted before llhttp sees it: it has no limits of its own.
+        if len(data) > limits.header_bytes:
+            raise head_too_large(limits)
+        if data.count(b"\r\n") - 2 > limits.header_count:
+            raise refuse(
+                431,
+                "too-many-header-fields",
+                "The request has too many header fields",
+                f"at most {limits.header_count} fields are taken",
+            )
+        head = RequestHead()
+        parts = data[: data.find(b"\r\n")].split(b" ")
+        if len(parts) != 3:
+            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
+        head.method, head.target, version = parts
+        if version == b"HTTP/1.1":
+            head.http10 = False
+        elif version == b"HTTP/1.0":
+            head.http10 = True
+        elif version[:5] == b"HTTP/" and version[5:6].isdigit():
+            raise version_unknown()
+        else:
+            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
+        if len(head.target) > limits.target_bytes:
+            raise target_too_long(limits)
+        self._fields = head.fields = []
+        self._special = head.special = []
+        self._strip = b" \r\n" in data or b"\t\r\n" in data
+        if not self._complete:  # the last head announced a body, which llhttp did not see
+            self._llhttp = HttpRequestParser(self)
+        self._complete = False
+        try:
+            self._llhttp.feed_data(data)
+        except HttpParserUpgrade:
+            self._complete = False
+        except HttpParserError as error:
+            raise bad_request(str(error)) from None
+        self._frame(head)
+        return head
+
+    def _frame(self, head: RequestHead) -> None:
+        hosts = 0
+        head.expect_continue = False
+        head.upgrade = None
+        head.connection = ()
+        head.framing = 0
+        head.keep_alive = not head.http10
+        special = head.special
+        for name, value in special:
+            if name == b"host":
+                hosts += 1
+                head.host = self._host(value)
+        if hosts != 1:
+            if hosts > 1:
+                raise bad_request("Host is given twice")
+            if not head.http10:
+                raise bad_request("Host is missing")
+            head.host = b""
+        if len(special) > hosts:
+            self._frame_special(head, special)
+
+    def _frame_special(self, head: RequestHead, special: Fields) -> None:
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        connection: list[bytes] = []
+        upgrade: list[bytes] = []
+        for name, value in special:
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"transfer-encoding":
+                codings.append(value)
+            elif name == b"connection":
+                connection.append(value)
+            elif name == b"upgrade":
+                upgrade.append(value)
+            elif name == b"expect":
+                # RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored; an unknown one may be 417.
+                if value.lower() != b"100-continue":
+                    raise refuse(417, "expectation-unknown", "This expectation cannot be met", "only '100-continue' is")
+                head.expect_continue = not head.http10
+        if lengths or codings:
+            head.framing = request_framing(lengths, codings, http10=head.http10)
+            if head.framing == CHUNKED or head.framing > 0:
+                self._complete = False
+        if connection:
+            said = Connection(connection)
+            head.keep_alive = (said.keep_alive if head.http10 else True) and not said.close
+            # A request with a body never upgrades: llhttp would take the body for the new protocol's bytes.
+            if said.upgrade and len(upgrade) == 1 and head.framing == 0 and not head.http10:
+                head.upgrade = upgrade[0]
+            if said.options:
+                head.connection = said.options
+                head.fields = without(head.fields, said.options)
+
+    def _host(self, value: bytes) -> bytes:
+        hosts = self._limits.hosts
+        known = hosts.get(value)
+        if known is not None:
+            return known
+        host = value.lower()
+        if not valid_host(host):
+            raise bad_request("Host is not a host name or address with an optional port")
+        if len(hosts) >= _HOSTS_KEPT:
+            hosts.clear()
+        hosts[value] = host
+        return host
+
+
+def check_unfinished(data: bytes, limits: HeadLimits) -> None:
+    """Refuse a head that has not ended yet as soon as it can be told that it never will be one, so that nobody waits
+    for a time-out with what is already wrong."""
+    first = data[:1]
+    if first and not first.isalpha():
+        raise bad_request("this is not an HTTP request")
+    line_end = data.find(b"\r\n")
+    if line_end < 0 and len(data) > limits.target_bytes + 64:
+        raise target_too_long(limits)
+    if len(data) > limits.header_bytes:
+        raise head_too_large(limits)
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") != ends:
+        raise bad_request("a line that ends in LF alone")
+    if data.count(b"\r") - (data[-1:] == b"\r") != ends:
+        raise bad_request("a CR without its LF")
+    if line_end >= 0:
+        line = data[:line_end]
+        if not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+            if line[-9:-3] == b" HTTP/":
+                raise version_unknown()
+            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
+
+
+def head_too_large(limits: HeadLimits) -> Exception:
+    return refuse(
+        431,
+        "header-fields-too-large",
+        "The request's header is too large",
+        f"at most {limits.header_bytes} bytes are taken",
+    )
+
+
+def target_too_long(limits: HeadLimits) -> Exception:
+    return refuse(
+        414, "target-too-long", "The request target is too long", f"at most {limits.target_bytes} bytes are taken"
+    )
+
+
+def version_unknown() -> Exception:
+    return refuse(505, "version-unknown", "This HTTP version is not supported", "HTTP/1.1 and HTTP/1.0 are")
