@@ -123,7 +123,7 @@ class Exchange:
         "consumer",
         "downstream",
         "first_byte",
-        "forwarded_for",
+        "forwarding",
         "head",
         "held",
         "id",
@@ -152,8 +152,8 @@ class Exchange:
     peer: str  # address of the other end of the connection ("" for a unix socket)
     client: str  # the real client's address: `peer`, unless a trusted proxy named another
     trusted: bool  # the peer is a trusted proxy
-    forwarded_for: bytes  # the X-Forwarded-For to send on without `peer`: b"" unless `trusted`
-    trace: bytes  # traceparent to pass on
+    forwarding: bytes  # lines that tell the upstream of the client: X-Forwarded-*, Forwarded; each with its CRLF
+    trace: bytes  # lines that carry the trace on: traceparent, tracestate
     path: str  # normalised, decoded (`http1.targets`)
     query: bytes  # as on the wire, without "?"
     params: dict[str, str]  # of the route's path
