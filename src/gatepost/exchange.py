@@ -355,4 +355,52 @@ def _all_limits(limits: list[Limit]) -> Callable[[Exchange], Response | None]:
     return every
 
 
+class Collected:
+    """A sink that gathers a bounded body: `done(body)`, or `done(None)` once it is more than `limit` bytes.
+
+    A body that ends unfinished calls nothing: its reader has no one left to answer.
+    """
+
+    __slots__ = ("_done", "_limit", "_parts", "_size")
+
+    def __init__(self, limit: int, done: Callable[[bytes | None], None]) -> None:
+        self._limit = limit
+        self._done: Callable[[bytes | None], None] | None = done
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def send(self, data: bytes) -> None:
+        if self._done is None:
+            return
+        self._size += len(data)
+        if self._size > self._limit:
+            self._end(None)
+        else:
+            self._parts.append(data)
+
+    def finish(self) -> None:
+        self._end(b"".join(self._parts))
+
+    def abort(self) -> None:
+        self._done = None
+        self._parts.clear()
+
+    def _end(self, body: bytes | None) -> None:
+        done, self._done = self._done, None
+        self._parts.clear()
+        if done is not None:
+            done(body)
+
+
+def collect_body(x: Exchange, limit: int, done: Callable[[bytes | None], None]) -> None:
+    """`done(body)` with the whole request body, now or later; `done(None)` where it is more than `limit` bytes."""
+    body = x.body
+    if body is not None:
+        done(body if len(body) <= limit else None)
+    elif x.head.framing > limit:
+        done(None)  # its length is declared: refused before it travels
+    else:
+        x.downstream.receive(x, Collected(limit, done))
+
+
 NO_FIELDS: Final[Fields] = []
