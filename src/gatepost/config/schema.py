@@ -1,26 +1,44 @@
 """The configuration as types: every setting of `gatepost.yaml`, its unit and its default.
 
-Durations are written `500ms`, `30s`, `5m`, `2h`, `1d` and sizes `64KiB`, `1MiB` or a plain number of bytes;
-the loader turns them into
-seconds (float) and bytes (int) before these types see them. A field whose type is `Expr` holds a CEL
-expression; a `Template` is text
-that may hold `${…}` expressions. A `Secret` may be written `env:NAME` or `file:PATH`.
-An unknown key is an error with its path and line.
+Durations are written `500ms`, `30s`, `5m`, `2h`, `1d` and sizes `64KiB`, `1MiB` or a plain number of bytes; the
+loader turns them into seconds (float) and bytes (int) before these types see them. A field whose type is `Expr`
+holds a CEL expression; a `Template` is text that may hold `${…}` expressions. A `Secret` may be written `env:NAME`
+or `file:PATH`. An unknown key is an error with its path and line.
+
+The unit of a type says what a text must look like (`units.py`); a `ref` says in which section the name must stand.
+What several fields must keep together is checked in `__post_init__`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
+
+from gatepost.config.secrets import Secret as SecretText
 
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
 Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
 Expr: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, extra={"unit": "expression"})]
 Template: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "template"})]
-Secret: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, extra={"unit": "secret"})]
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Secret: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret"})]
+Sha256: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret", "form": "sha256"})]
+Name: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name"})]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "address"})]
+Target: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "target"})]
+EndpointUrl: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "endpoint URL"})]
+Network: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "network"})]
+Header: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "header"})]
+HeaderValue: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "header value"})]
+Method: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "method"})]
+HostPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "host pattern"})]
+Path: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path"})]
+PathPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path pattern"})]
+File: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "file"})]  # read now, kept as an absolute path
+Store: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "store"})]
+ServiceName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "services"})]
+RouteName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "routes"})]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,14 +46,16 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Tls(_Strict, frozen=True):
-    cert: str  # PEM file, the chain
-    key: str  # PEM file
+    cert: File  # PEM file, the chain
+    key: File  # PEM file
 
 
 class Listener(_Strict, frozen=True):
     """One address that Gatepost listens on. A plain text `"0.0.0.0:8080"` means this with every default."""
 
-    address: str  # host:port, [v6]:port or unix:/path
+    short: ClassVar[str] = "address"
+
+    address: Address  # host:port, [v6]:port or unix:/path
     tls: Tls | None = None
     proxy_protocol: bool = False  # PROXY protocol v2 is required on every connection, from `trusted` peers
 
@@ -59,7 +79,7 @@ class Limits(_Strict, frozen=True):
     idle_timeout: Seconds = 75.0
     body_min_rate: Bytes = 240  # bytes a second, averaged over ten seconds; 0 turns it off
     allow_underscores: bool = False  # keep field names with "_": many upstreams read them as "-"
-    allow_trailers: tuple[str, ...] = ()  # names of trailer fields that may pass
+    allow_trailers: tuple[Header, ...] = ()  # names of trailer fields that may pass
 
 
 class Timeouts(_Strict, frozen=True):
@@ -71,14 +91,14 @@ class Timeouts(_Strict, frozen=True):
 
 class UpstreamTls(_Strict, frozen=True):
     verify: bool = True
-    ca: str | None = None  # PEM file; the system's otherwise
+    ca: File | None = None  # PEM file; the system's otherwise
     server_name: str | None = None  # SNI and the name that is verified; the target's host otherwise
 
 
 class Service(_Strict, frozen=True):
     """A named upstream."""
 
-    targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # http://, https:// or unix:/path
+    targets: Annotated[tuple[Target, ...], msgspec.Meta(min_length=1)]  # http://, https:// or unix:/path
     host: Literal["preserve", "target"] = "target"  # which Host the target sees
     path: Literal["raw", "normalised"] = "normalised"  # which path the target sees
     timeouts: Timeouts = Timeouts()
@@ -92,14 +112,14 @@ class Service(_Strict, frozen=True):
 class Match(_Strict, frozen=True):
     """What traffic a route takes. More specific wins: host, then path, then method, then headers."""
 
-    path: str  # /exact, /with/{param}, /prefix/* (the prefix itself too)
-    hosts: tuple[str, ...] = ()  # exact or "*.example.com"; none: any
-    methods: tuple[str, ...] = ()  # none: any; GET takes HEAD too
-    headers: dict[str, str] = {}  # name: exact value, or "*" for presence
+    path: PathPattern  # /exact, /with/{param}, /prefix/* (the prefix itself too)
+    hosts: tuple[HostPattern, ...] = ()  # exact or "*.example.com"; none: any
+    methods: tuple[Method, ...] = ()  # none: any; GET takes HEAD too
+    headers: dict[Header, HeaderValue] = {}  # name: exact value, or "*" for presence
 
 
 class ApiKeyPolicy(_Strict, frozen=True):
-    header: str = "X-Api-Key"
+    header: Header = "X-Api-Key"
     query: str | None = None  # name of a query parameter that may carry the key instead
 
 
@@ -111,12 +131,23 @@ class RateLimitPolicy(_Strict, frozen=True):
     by: Expr = "client.address"
     name: Name = "default"  # as it stands in RateLimit-Policy
 
+    def __post_init__(self) -> None:
+        if self.window == 0:
+            raise ValueError("`window` must be longer than 0")
+        if self.burst is not None and self.algorithm != "gcra":
+            raise ValueError("`burst` needs `algorithm: gcra`")
+
 
 class PolicyUse(_Strict, frozen=True):
     """One policy of a route: exactly one of these is set."""
 
     api_key: ApiKeyPolicy | None = None
     rate_limit: RateLimitPolicy | None = None
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, name) is not None for name in self.__struct_fields__) != 1:
+            names = ", ".join(self.__struct_fields__)
+            raise ValueError(f"must be exactly one of {names}; where its defaults serve, write `{{}}` after its name")
 
 
 class Emit(_Strict, frozen=True):
@@ -133,32 +164,32 @@ class Emit(_Strict, frozen=True):
 
 class Route(_Strict, frozen=True):
     match: Match
-    service: str
+    service: ServiceName
     policies: tuple[PolicyUse, ...] = ()
     emit: tuple[Emit, ...] = ()
     emit_timeout: Seconds = 2.0
-    strip_prefix: str | None = None
+    strip_prefix: Path | None = None
     upgrade: bool = False  # WebSocket and other protocol upgrades may pass
     body_bytes: Bytes | None = None
     access_log: bool = True
 
 
 class ConsumerKey(_Strict, frozen=True):
-    sha256: Secret  # hex; `gatepost key new` prints it
+    sha256: Sha256  # hex; `gatepost key new` prints it
 
 
 class Consumer(_Strict, frozen=True):
     keys: tuple[ConsumerKey, ...] = ()
-    routes: tuple[str, ...] | None = None  # none: every route
+    routes: tuple[RouteName, ...] | None = None  # none: every route
     metadata: dict[str, str] = {}
 
 
 class EndpointDecl(_Strict, frozen=True):
-    url: str
+    url: EndpointUrl
     uid: Name
     event_types: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
-    headers: dict[str, str] = {}
+    headers: dict[Header, HeaderValue] = {}
     secret: Secret | None = None  # whsec_…; made at first start otherwise
     description: str = ""
 
@@ -177,7 +208,7 @@ class Deliveries(_Strict, frozen=True):
     connections: Count = 512  # in all
     lane_keys: Count = 1_000  # deliveries of one endpoint held in memory
     payload_cache: Bytes = 67_108_864
-    allow_networks: tuple[str, ...] = ()  # CIDRs that the SSRF guard lets through
+    allow_networks: tuple[Network, ...] = ()  # CIDRs that the SSRF guard lets through
     user_agent: str = "Gatepost/{version}"
 
 
@@ -185,7 +216,7 @@ class Live(_Strict, frozen=True):
     """Live streams, `/.well-known/mercure` on the traffic listener."""
 
     enabled: bool = True
-    path: str = "/.well-known/mercure"
+    path: Path = "/.well-known/mercure"
     jwt_secret: Secret | None = None  # HS256; without it only public channels can be subscribed to
     public: tuple[str, ...] = ()  # topics (`/shop/orders/{id}`, `/shop/*`) that anyone may subscribe to
     heartbeat: Seconds = 15.0
@@ -207,9 +238,9 @@ class Shutdown(_Strict, frozen=True):
 
 class Config(_Strict, frozen=True):
     listen: Listen = Listen()
-    store: str = "sqlite:///gatepost.db"
+    store: Store = "sqlite:///gatepost.db"
     admin_token_file: str | None = None  # beside the store otherwise
-    trusted_proxies: tuple[str, ...] = ()  # CIDRs
+    trusted_proxies: tuple[Network, ...] = ()  # CIDRs
     limits: Limits = Limits()
     services: dict[Name, Service] = {}
     routes: dict[Name, Route] = {}

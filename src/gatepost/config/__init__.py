@@ -1,0 +1,13 @@
+"""Configuration: `gatepost.yaml` becomes one typed, checked, frozen value, or every fault at once with its line.
+
+    text ──tree──► nodes with lines ──reading──► Config (schema)          loading.py puts these together
+                                       │ units, secrets: what one text must look like
+
+- `schema.py`   every setting as a type, with its unit and default. Start here.
+- `loading.py`  `load(path)` and `load_text(text, file)`: a `Loaded` (the `Config` and its `Lines`), or `ConfigError`.
+- `child.py`    `load_in_child(path)`: the same in another process, so that a serving loop is never held.
+- `tree.py`     the YAML we accept, which is less than YAML: no guessing of types.
+- `reading.py`  walks the tree with the schema in hand and collects every fault.
+- `units.py`    durations, sizes, addresses, networks, patterns: one function each.
+- `secrets.py`  `env:NAME` and `file:PATH`; a value that never shows.
+"""

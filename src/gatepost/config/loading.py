@@ -1,0 +1,138 @@
+"""From `gatepost.yaml` to a `Loaded` configuration, or to every fault of the file at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from gatepost.config import tree
+from gatepost.config.reading import FAULT, Reading, reader_of
+from gatepost.config.schema import Config
+from gatepost.errors import ConfigError, ConfigIssue
+
+MAX_ISSUES: Final = 1_000  # a person reads no more, and a hostile file makes millions
+
+# A line, and the places below it by key (`[0]` in a list); most places are a line only.
+Place: TypeAlias = "int | tuple[int, dict[str, Place]]"
+
+# The sections whose entries stand by name, by the thousand where a file is large.
+SECTIONS: Final = tuple(
+    field.encode_name
+    for field in msgspec.structs.fields(Config)
+    if isinstance(msgspec.inspect.type_info(field.type), msgspec.inspect.DictType)
+)
+
+
+class Lines:
+    """Finds the line of a dotted path: `lines.of("routes.x.policies[0].rate_limit.by")`.
+
+    Entries of sections are kept packed (10,000 routes: 2 MB instead of 40) and opened when one is asked for: that is
+    when there is a fault to report.
+    """
+
+    __slots__ = ("_entries", "_top")
+
+    def __init__(self, top: Place, entries: dict[tuple[str, str], bytes]) -> None:
+        self._top = top
+        self._entries = entries
+
+    def of(self, path: str) -> int:
+        """The line on which the path stands, or the nearest of its parents that does (a default has no line); from
+        1, and 0 for a file that is empty."""
+        section, _, rest = path.partition(".")
+        if section in SECTIONS:
+            # Names may hold dots: the longest that stands there is meant.
+            end = len(rest)
+            while end > 0:
+                packed = self._entries.get((section, rest[:end]))
+                if packed is not None:
+                    return _line(msgspec.msgpack.decode(packed), _STEPS.findall(rest[end:]))
+                end = max(rest.rfind(".", 0, end), rest.rfind("[", 0, end))
+        return _line(self._top, _STEPS.findall(path))
+
+
+class Loaded(NamedTuple):
+    config: Config
+    lines: Lines
+
+
+def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read and check a file. Raises ConfigError with every fault, each with its path and line."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}; name the file with -c FILE"
+        raise ConfigError(str(path), [ConfigIssue("", 0, reason)]) from None
+    return load_text(data, str(path), environ)
+
+
+def load_text(text: str | bytes, file: str = "gatepost.yaml", environ: Mapping[str, str] = os.environ) -> Loaded:
+    """The same for a text. `file` is named in errors, and relative paths in the text count from its folder."""
+    try:
+        root = tree.parse(text)
+    except tree.Unreadable as error:
+        raise ConfigError(file, [error.issue]) from None
+    if root is None or tree.is_null(root):
+        return Loaded(Config(), Lines(0, {}))
+    reading = Reading(Path(file).parent, environ)
+    config = _READ(root, "", reading)
+    reading.check_references(root)
+    if config is FAULT or reading.issues:
+        issues = sorted(reading.issues, key=lambda issue: issue.line)
+        if len(issues) > MAX_ISSUES:
+            more = f"{len(issues) - MAX_ISSUES} more faults follow"
+            issues = [*issues[:MAX_ISSUES], ConfigIssue("", 0, more)]
+        raise ConfigError(file, issues)
+    return Loaded(config, _lines(root))
+
+
+_READ: Final = reader_of(msgspec.inspect.type_info(Config))
+_STEPS: Final = re.compile(r"[^.\[]+|\[[0-9]+\]")
+
+
+def _lines(root: tree.Node) -> Lines:
+    entries: dict[tuple[str, str], bytes] = {}
+    below: dict[str, Place] = {}
+    encode = msgspec.msgpack.Encoder().encode
+    for name, line, node in _children(root):
+        if name in SECTIONS:
+            for entry, entry_line, child in _children(node):
+                entries[name, entry] = encode(_place(entry_line, child))
+            below[name] = line
+        else:
+            below[name] = _place(line, node)
+    return Lines((root.line, below), entries)
+
+
+def _place(line: int, node: tree.Node) -> Place:
+    if type(node) is tree.Scalar:
+        return line
+    return line, {name: _place(below, child) for name, below, child in _children(node)}
+
+
+def _children(node: tree.Node) -> Iterator[tuple[str, int, tree.Node]]:
+    """Names with the lines where a reader looks for them: that of the key, or of the item."""
+    if type(node) is tree.Mapping:
+        for key, child in node.pairs:
+            yield key.text, key.line, child
+    elif type(node) is tree.Sequence:
+        for index, child in enumerate(node.items):
+            yield f"[{index}]", child.line, child
+
+
+def _line(place: Any, steps: list[str]) -> int:
+    """Follow `steps` as far as they lead. A key that holds dots itself (a header) takes several of them."""
+    if isinstance(place, int):
+        return place
+    line: int = place[0]
+    below: dict[str, Place] = place[1]
+    for taken in range(len(steps), 0, -1):
+        child = below.get(".".join(steps[:taken]))
+        if child is not None:
+            return _line(child, steps[taken:])
+    return line
