@@ -1,4 +1,4 @@
-"""Exchanges without a server: `make_exchange` builds one, `RecordingDownstream` writes down what its client would get."""
+"""Exchanges without a server: `make_exchange` builds one, `RecordingDownstream` writes down what its client gets."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class RecordingDownstream:
         """Nothing of a response came yet."""
         return not self.status
 
+    @property
+    def ended(self) -> bool:
+        return self.finished or self.aborted
+
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.fields if key == name), None)
 
@@ -49,19 +53,19 @@ class RecordingDownstream:
         self._ended()
 
     def send(self, data: bytes) -> None:
-        assert not (self.finished or self.aborted), "bytes after the end"
+        assert not self.ended, "bytes after the end"
         self.calls.append("send")
         if not self.gone:
             self.body += data
 
     def finish(self) -> None:
-        assert not (self.finished or self.aborted), "a second end"
+        assert not self.ended, "a second end"
         self.calls.append("finish")
         self.finished = not self.gone
         self._ended()
 
     def abort(self) -> None:
-        assert not (self.finished or self.aborted), "a second end"
+        assert not self.ended, "a second end"
         self.calls.append("abort")
         self.aborted = True
         self._ended()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gatepost.exchange import Collected, collect_body
 from tests.support.exchanges import make_exchange
+
+from gatepost.exchange import Collected, collect_body
 
 
 def test_a_body_that_is_there_comes_at_once() -> None:

@@ -1,0 +1,56 @@
+"""Making messages: the one way into the store, for the API, `emit` and sources alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gatepost.clock import Clock
+from gatepost.events.match import Matcher
+from gatepost.events.rules import PAYLOAD_LIMIT, check
+from gatepost.model import App
+from gatepost.stores.base import Done, NewMessage, Store
+
+
+class Ingest:
+    """Checks a message, matches it against its app's endpoints and hands it to the store."""
+
+    __slots__ = ("_matcher", "clock", "payload_limit", "store")
+
+    def __init__(self, store: Store, clock: Clock, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
+        self.store = store
+        self.clock = clock
+        self.payload_limit = payload_limit  # bytes
+        self._matcher = Matcher(store.directory)
+
+    def publish(
+        self,
+        app: App,
+        event_type: str,
+        payload: bytes,
+        *,
+        channels: Sequence[str] = (),
+        event_id: str | None = None,
+        tags: Sequence[str] = (),
+        idempotency_key: str | None = None,
+        body_digest: bytes = b"",
+        done: Done,
+    ) -> NewMessage:
+        """`payload` is JSON text, kept byte for byte. `done` runs once the message is on disk, or is not to be.
+
+        Raises InvalidMessage, and then nothing was handed in and `done` is not called."""
+        if channels:
+            channels = tuple(dict.fromkeys(channels))
+        check(event_type, payload, channels, event_id, tags, payload_limit=self.payload_limit)
+        message = NewMessage(
+            app.key,
+            event_type,
+            payload,
+            self._matcher.match(app.key, event_type, channels),
+            tuple(channels),
+            event_id,
+            tuple(tags),
+            idempotency_key,
+            body_digest,
+        )
+        self.store.accept(message, done)
+        return message
