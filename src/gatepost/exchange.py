@@ -143,6 +143,7 @@ class Exchange:
         "target",
         "trace",
         "trusted",
+        "upstream",
     )
 
     id: bytes  # the request id
@@ -171,6 +172,7 @@ class Exchange:
     bytes_in: int  # body bytes
     bytes_out: int
     outcome: str  # "" while all is well, else the slug of what ended it: "client-gone", "upstream-timeout" …
+    upstream: object  # what works on it behind the handler, for `client_gone`; None at first
     held: bool  # an event is being made of this exchange: it goes on though the client left
 
     def note(self, name: str, value: object) -> None:

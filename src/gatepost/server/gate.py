@@ -1,0 +1,154 @@
+"""What the connections of one listener share. The app owns it; connections read it.
+
+`snapshot` is replaced whole at a reload: an exchange reads it once, when its head is parsed, and keeps that route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Protocol
+
+from gatepost.config.schema import Limits
+from gatepost.exchange import Exchange, Handler, Route
+from gatepost.http1.request import HeadLimits
+from gatepost.ids import RequestIds
+from gatepost.net.deadlines import Deadlines
+from gatepost.server.routing import Router
+
+
+class Snapshot:
+    """The compiled, immutable configuration that an exchange reads."""
+
+    __slots__ = ("is_trusted", "keep_encoded_slash", "limits", "router")
+
+    def __init__(
+        self,
+        router: Router[Route],
+        limits: Limits,
+        is_trusted: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.router = router
+        self.limits = limits
+        self.is_trusted = is_trusted  # None: nobody
+
+
+class Recorder(Protocol):
+    def record(self, x: Exchange, finished: float) -> None: ...
+
+
+class Member(Protocol):
+    """A connection, as the gate knows it."""
+
+    def drain(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class TraceIds:
+    """Trace and span ids from a random prefix and a counter: unique, and cheaper than 24 random bytes a request."""
+
+    __slots__ = ("_count", "_prefix")
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8).encode()
+        self._count = secrets.randbits(48) << 8
+
+    def start(self) -> bytes:
+        self._count += 1
+        return b"00-%b%016x-%016x-01" % (self._prefix, self._count, self._count)
+
+
+class Gate:
+    """One listener's connections: their shared settings, their count, and their end."""
+
+    __slots__ = (
+        "_date",
+        "_date_until",
+        "connections",
+        "deadlines",
+        "draining",
+        "empty",
+        "head_limits",
+        "limits",
+        "loop",
+        "nowhere",
+        "proxy_protocol",
+        "recorder",
+        "request_ids",
+        "scheme",
+        "snapshot",
+        "traces",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Snapshot,
+        deadlines: Deadlines,
+        *,
+        tls: bool = False,
+        proxy_protocol: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.loop = loop
+        self.deadlines = deadlines
+        self.scheme = b"https" if tls else b"http"
+        self.proxy_protocol = proxy_protocol
+        self.recorder = recorder
+        self.connections: set[Member] = set()
+        self.draining = False
+        self.empty: Callable[[], None] | None = None  # called when the last connection of a draining gate ends
+        self.request_ids = RequestIds()
+        self.traces = TraceIds()
+        self.nowhere = Route("", _Nowhere())
+        self._date = b""
+        self._date_until = 0.0
+        self.use(snapshot)
+
+    def use(self, snapshot: Snapshot) -> None:
+        """From the next head on. Exchanges under way keep the snapshot they began with."""
+        limits = snapshot.limits
+        self.snapshot = snapshot
+        self.limits = limits
+        self.head_limits = HeadLimits(
+            limits.header_bytes,
+            limits.header_count,
+            limits.target_bytes,
+            keep_underscores=limits.allow_underscores,
+        )
+
+    def date(self, now: float) -> bytes:
+        """The Date line of this second."""
+        if now >= self._date_until:
+            self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+            self._date_until = now + 1.0
+        return self._date
+
+    def drain(self) -> None:
+        """No more requests: idle connections end now, the others after their exchange."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        if not self.connections and self.empty is not None:
+            self.empty()
+
+    def kill(self) -> None:
+        for connection in list(self.connections):
+            connection.kill()
+
+    def leave(self, connection: Member) -> None:
+        self.connections.discard(connection)
+        if self.draining and not self.connections and self.empty is not None:
+            self.empty()
+
+
+class _Nowhere(Handler):
+    """The handler of what matched no route: the connection has answered by itself."""
+
+    def handle(self, x: Exchange) -> None:
+        raise AssertionError("an exchange without a route was handled")
+
+    def client_gone(self, x: Exchange) -> None:
+        pass

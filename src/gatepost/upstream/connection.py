@@ -1,0 +1,394 @@
+"""One connection to a target: it is the sink of the request's body and the source of the response.
+
+Everything that was read after a complete response, or that comes while no request is out, ends the connection: nobody
+can say which request such bytes would answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol, cast
+
+from gatepost.errors import Problem, ProtocolError
+from gatepost.exchange import Exchange, TunnelEnd
+from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
+from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
+from gatepost.http1.request import END_OF_HEAD
+from gatepost.http1.response import ResponseParser, declared_length
+from gatepost.net.deadlines import NEVER
+from gatepost.upstream.targets import KEPT, Target, Upstream
+
+
+class Owner(Protocol):
+    """The forwarder, as a connection sees it."""
+
+    def failed(self, connection: UpstreamConnection, x: Exchange, problem: Problem, *, retry: bool) -> None:
+        """No byte of a response has gone to the client. `retry`: the target has not begun to answer either."""
+        ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Mutable; owned by its `Upstream`, and by one exchange at a time."""
+
+    __slots__ = (
+        "_begun",
+        "_buffer",
+        "_chunked_body",
+        "_decoder",
+        "_endless",
+        "_got_bytes",
+        "_in_head",
+        "_keep_alive",
+        "_left",
+        "_method",
+        "_owner",
+        "_parser",
+        "_received",
+        "_sending",
+        "_total",
+        "_transport",
+        "_tunnel",
+        "_x",
+        "deadline",
+        "idle_since",
+        "reused",
+        "target",
+        "upstream",
+    )
+
+    _transport: asyncio.Transport
+    _owner: Owner
+
+    def __init__(self, upstream: Upstream, target: Target) -> None:
+        self.upstream = upstream
+        self.target = target
+        self.deadline = NEVER
+        self.idle_since = 0.0
+        self.reused = False
+        self._x: Exchange | None = None
+        self._parser = ResponseParser()
+        self._buffer = b""
+        self._tunnel: TunnelEnd | None = None
+        self._decoder: ChunkedDecoder | None = None
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.upstream.connections.add(self)
+        self.upstream.deadlines.join(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.upstream.connections.discard(self)
+        self.upstream.deadlines.leave(self)
+        self.deadline = NEVER
+        x = self._x
+        if x is None:
+            idle = self.target.idle
+            if self in idle:
+                idle.remove(self)
+            return
+        tunnel = self._tunnel
+        if tunnel is not None:
+            self._x = None
+            tunnel.abort() if exc is not None else tunnel.finish()
+        else:
+            self._ended(x)
+
+    def eof_received(self) -> bool:
+        x = self._x
+        if self._tunnel is not None:
+            self._x = None
+            self._tunnel.finish()
+        elif x is not None:
+            if self._begun and self._left == UNTIL_CLOSE:
+                self._complete(x, reusable=False)
+                x.downstream.finish()
+            else:
+                self._ended(x)
+        return False
+
+    def pause_writing(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.pause()
+        elif self._x is not None and self._sending:
+            self._x.downstream.pause_body()
+
+    def resume_writing(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.resume()
+        elif self._x is not None and self._sending:
+            self._x.downstream.resume_body()
+
+    def data_received(self, data: bytes) -> None:
+        x = self._x
+        if x is None:
+            self.drop()
+            return
+        if self._tunnel is not None:
+            self._tunnel.send(data)
+            return
+        self._got_bytes = True
+        try:
+            if self._in_head:
+                self._head(x, data)
+            else:
+                self._body(x, data)
+        except ProtocolError as error:
+            self._fail(x, error.problem)
+
+    # A request.
+
+    def usable(self) -> bool:
+        return not self._transport.is_closing()
+
+    def start(self, x: Exchange, owner: Owner, data: bytes, body: bytes | None) -> None:
+        """Send a request. `body` None: it follows through `send` and `finish`."""
+        self._x = x
+        x.upstream = self
+        self._owner = owner
+        self._method = x.head.method
+        self._in_head = True
+        self._begun = self._got_bytes = self._endless = False
+        self._received = 0
+        now = time.monotonic()
+        x.sent_upstream = now
+        x.target = self.target.name
+        timeouts = self.upstream.config.timeouts
+        self._total = now + timeouts.total if timeouts.total else NEVER
+        self.deadline = min(now + timeouts.first_byte, self._total)
+        transport = self._transport
+        if body is None:
+            self._sending = True
+            self._chunked_body = x.head.framing == CHUNKED
+            transport.write(data)
+            x.downstream.receive(x, self)
+            return
+        self._sending = False
+        if len(body) <= 65_536:
+            transport.write(data + body if body else data)
+        else:
+            transport.write(data)
+            transport.write(body)
+
+    def send(self, data: bytes) -> None:
+        if self._x is None or self._transport.is_closing():
+            return
+        if self._tunnel is not None:
+            self._x.bytes_in += len(data)
+            self._transport.write(data)
+            return
+        self.deadline = min(time.monotonic() + self.upstream.config.timeouts.first_byte, self._total)
+        if self._chunked_body:
+            self._transport.write(b"%x\r\n" % len(data))
+            self._transport.write(data)
+            self._transport.write(b"\r\n")
+        else:
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        if self._x is None or self._transport.is_closing():
+            return
+        if self._tunnel is not None:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+            return
+        self._sending = False
+        if self._chunked_body:
+            self._transport.write(LAST_CHUNK)
+
+    def abort(self) -> None:
+        """The request's body ends unfinished, or the tunnel's other end is gone."""
+        self.drop()
+
+    # The response.
+
+    def _head(self, x: Exchange, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        limit = self.upstream.config.response_header_bytes
+        while True:
+            end = data.find(END_OF_HEAD)
+            if end < 0 or end > limit:
+                if len(data) > limit:
+                    raise _invalid(f"its header is larger than {limit} bytes")
+                if data and not b"HTTP/1.".startswith(data[:7]):
+                    raise _invalid("it does not begin with HTTP/1.")
+                self._buffer = data
+                return
+            self._buffer = b""
+            head = self._parser.parse(data[: end + 4], self._method)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._switch(x, head, data)
+                return
+            if head.status != 100:  # the client had our own 100 when its body was asked for
+                x.downstream.informational(head.status, head.fields)
+        self._in_head = False
+        self._begun = True
+        self._keep_alive = head.keep_alive
+        x.first_byte = time.monotonic()
+        framing = head.framing
+        if framing >= 0 and framing <= len(data):
+            reusable = framing == len(data)
+            self._complete(x, reusable=reusable)
+            if framing == 0 and (self._method == b"HEAD" or head.status == 304):
+                declared = declared_length(head.special)
+                x.downstream.begin(x, head.status, head.fields, int(declared) if declared else None, self)
+                x.downstream.finish()
+            else:
+                x.downstream.respond(x, head.status, head.fields, data if reusable else data[:framing])
+            return
+        if framing == CHUNKED:
+            self._decoder = ChunkedDecoder()
+        self._left = framing
+        self._endless = head.get(b"content-type") == b"text/event-stream"
+        self.deadline = self._idle_deadline(x.first_byte)
+        x.downstream.begin(x, head.status, head.fields, framing if framing > 0 else None, self)
+        if data and self._x is x:
+            self._body(x, data)
+
+    def _body(self, x: Exchange, data: bytes) -> None:
+        self._received += len(data)
+        limit = self.upstream.config.response_bytes
+        if limit and self._received > limit:
+            raise _invalid(f"its body is larger than {limit} bytes")
+        if self.deadline is not NEVER:
+            self.deadline = self._idle_deadline(time.monotonic())
+        left = self._left
+        if left == CHUNKED:
+            assert self._decoder is not None
+            piece, rest = self._decoder.feed(data)
+            if piece:
+                x.downstream.send(piece)
+            if self._decoder.done and self._x is x:
+                self._decoder = None
+                self._complete(x, reusable=not rest)
+                x.downstream.finish()
+        elif left == UNTIL_CLOSE:
+            x.downstream.send(data)
+        else:
+            size = len(data)
+            if size < left:
+                self._left = left - size
+                x.downstream.send(data)
+            else:
+                self._complete(x, reusable=size == left)
+                x.downstream.send(data if size == left else data[:left])
+                x.downstream.finish()
+
+    def _idle_deadline(self, now: float) -> float:
+        if self._endless:
+            return self._total
+        return min(now + self.upstream.config.timeouts.idle, self._total)
+
+    def _complete(self, x: Exchange, *, reusable: bool) -> None:
+        """The response is whole. The connection is free before the client's side hears of it: its next request may
+        need one."""
+        self._x = None
+        self.reused = True
+        self._begun = False
+        if self._sending:
+            # A response before the end of the upload: what of it is still under way would be read as a request.
+            self._sending = False
+            reusable = False
+        if reusable and self._keep_alive and not self._transport.is_closing() and self.target.give_back(self):
+            now = x.first_byte
+            self.idle_since = now
+            self.deadline = now + KEPT
+        else:
+            self.deadline = NEVER
+            self._transport.close()
+
+    def _switch(self, x: Exchange, head: ResponseHead, data: bytes) -> None:
+        if x.head.upgrade is None or head.upgrade is None:
+            raise _invalid("it switches to a protocol that was not asked for")
+        self._in_head = False
+        self._begun = True
+        x.first_byte = time.monotonic()
+        self.deadline = NEVER
+        fields = [(b"connection", b"upgrade"), (b"upgrade", head.upgrade), *head.fields]
+        self._tunnel = x.downstream.tunnel(x, 101, fields, self)
+        if data and self._x is x:
+            self._tunnel.send(data)
+
+    # The source's side.
+
+    def pause(self) -> None:
+        if self._x is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self.deadline = self._total
+
+    def resume(self) -> None:
+        if self._x is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            if self._tunnel is None:
+                self.deadline = self._idle_deadline(time.monotonic())
+
+    def cancel(self) -> None:
+        self.drop()
+
+    # Ends.
+
+    def drop(self) -> None:
+        """Let go of the exchange, if there is one, and of the connection. Nothing is said to anyone."""
+        self._x = None
+        self._tunnel = None
+        self.deadline = NEVER
+        self._transport.abort()
+
+    def expire(self, now: float) -> None:
+        x = self._x
+        if x is None:
+            if self in self.target.idle:
+                self.target.idle.remove(self)
+            self.drop()
+            return
+        timeouts = self.upstream.config.timeouts
+        if now >= self._total:
+            what, seconds = "the whole response", timeouts.total
+        elif self._begun:
+            what, seconds = "the next piece of the response", timeouts.idle
+        else:
+            what, seconds = "the response to begin", timeouts.first_byte
+        self._fail(
+            x,
+            Problem(
+                504,
+                "upstream-timeout",
+                "The upstream took too long",
+                f"waited {seconds:g} s for {what} from {self.target.name}",
+            ),
+        )
+
+    def _ended(self, x: Exchange) -> None:
+        """The target closed the connection before the response was whole."""
+        retry = self.reused and not self._got_bytes
+        self._fail(
+            x,
+            Problem(
+                502,
+                "upstream-closed",
+                "The upstream closed the connection",
+                f"{self.target.name} closed the connection before its response was complete",
+            ),
+            retry=retry,
+        )
+
+    def _fail(self, x: Exchange, problem: Problem, *, retry: bool = False) -> None:
+        begun = self._begun
+        self.drop()
+        if begun:
+            x.outcome = problem.slug if problem.slug != "upstream-closed" else "upstream-truncated"
+            x.downstream.abort()
+        else:
+            self._owner.failed(self, x, problem, retry=retry)
+
+
+def _invalid(detail: str) -> ProtocolError:
+    return ProtocolError(Problem(502, "upstream-invalid", "The upstream sent an invalid response", detail))

@@ -1,0 +1,169 @@
+"""The handler that forwards: the request as the target sees it, retries, and what each failure is called.
+
+The request is rebuilt, never copied through: end-to-end fields as they came, then what only the gateway may
+say (who the
+client is, the request id, the trace), then exactly one framing field. The path is the service's base path, without its
+last slash, followed by the route's path without `strip_prefix`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gatepost.errors import AddressRefused, Problem, UpstreamError
+from gatepost.exchange import Exchange, Handler, problem
+from gatepost.http1.messages import CHUNKED
+from gatepost.http1.targets import strip_prefix
+from gatepost.http1.writer import field_lines
+from gatepost.net.dial import dial, dial_unix
+from gatepost.upstream.connection import UpstreamConnection
+from gatepost.upstream.targets import Target, Upstream
+
+# RFC 9110 §9.2.2: these may be sent again when it is not known whether the first one was acted on.
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class Forward(Handler):
+    """Forwards the exchanges of one route to one service."""
+
+    __slots__ = ("_identity", "_preserve_host", "_raw", "_strip", "_tasks", "upstream")
+
+    def __init__(self, upstream: Upstream, *, prefix: str | None = None, identity_encoding: bool = False) -> None:
+        self.upstream = upstream
+        self._preserve_host = upstream.config.host == "preserve"
+        self._raw = upstream.config.path == "raw"
+        self._strip = prefix.encode() if prefix else b""
+        self._identity = identity_encoding
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, x: Exchange) -> None:
+        self._send(x, (), retried=False)
+
+    def client_gone(self, x: Exchange) -> None:
+        work, x.upstream = x.upstream, None
+        if isinstance(work, UpstreamConnection):
+            work.drop()
+        elif isinstance(work, asyncio.Task):
+            work.cancel()
+
+    def _send(self, x: Exchange, tried: tuple[Target, ...], *, retried: bool) -> None:
+        target = self.upstream.choose(tried)
+        if target is None:
+            self._all_down(x, tried)
+            return
+        connection = None
+        if not retried:
+            connection = target.take(fresh=x.head.method not in IDEMPOTENT)
+        if connection is not None:
+            connection.start(x, self, self._request(x, target), x.body)
+            return
+        task = x.loop.create_task(self._connect(x, target, tried))
+        x.upstream = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, x: Exchange, target: Target, tried: tuple[Target, ...]) -> None:
+        upstream = self.upstream
+        timeout = upstream.config.timeouts.connect
+
+        def protocol() -> UpstreamConnection:
+            return UpstreamConnection(upstream, target)
+
+        try:
+            if target.unix:
+                _, connection = await dial_unix(protocol, target.unix, timeout=timeout)
+            else:
+                _, connection = await dial(
+                    protocol,
+                    target.host,
+                    target.port,
+                    tls=target.tls,
+                    server_name=upstream.server_name or target.host,
+                    resolver=upstream.resolver,
+                    guard=None,
+                    timeout=timeout,
+                )
+        except (UpstreamError, AddressRefused) as error:
+            upstream.failed(target)
+            x.target = target.name
+            if len(upstream.targets) > 1:
+                self._send(x, (*tried, target), retried=True)  # nothing was sent: another target may be asked
+            else:
+                self._answer(x, error.problem if isinstance(error, UpstreamError) else _unreachable(str(error)))
+            return
+        target.rests_until = 0.0
+        connection.start(x, self, self._request(x, target), x.body)
+
+    def failed(self, connection: UpstreamConnection, x: Exchange, problem: Problem, *, retry: bool) -> None:
+        # RFC 9112 §9.3.1: a connection that was kept may be closed while the request is on its way.
+        if retry and x.body is not None and x.head.method in IDEMPOTENT:
+            self._send(x, (), retried=True)
+        else:
+            self._answer(x, problem)
+
+    def _all_down(self, x: Exchange, tried: tuple[Target, ...]) -> None:
+        names = ", ".join(target.name for target in self.upstream.targets)
+        self._answer(
+            x,
+            Problem(
+                503,
+                "targets-down",
+                "No target of the service can be reached",
+                f"all targets of {self.upstream.name!r} are down: {names}",
+            ),
+        )
+
+    def _answer(self, x: Exchange, p: Problem) -> None:
+        x.upstream = None
+        fields = [(b"retry-after", b"1")] if p.status == 503 else None
+        response = problem(x.id, p, fields)
+        x.outcome = response.outcome
+        x.downstream.respond(x, response.status, response.fields, response.body)
+
+    def _request(self, x: Exchange, target: Target) -> bytes:
+        head = x.head
+        method = head.method
+        if self._raw and head.target[:1] == b"/":
+            path = head.target
+            if self._strip:
+                path = strip_prefix(path, self._strip)
+        else:
+            path = x.path.encode()
+            if self._strip:
+                path = strip_prefix(path, self._strip)
+            if x.query:
+                path += b"?" + x.query
+        if target.base:
+            path = target.base + path
+        host = (head.host if self._preserve_host else b"") or target.host_header
+        if x.body is not None:
+            if x.body or head.framing or method in _HAS_BODY:
+                framing = b"content-length: %d\r\n" % len(x.body)
+            elif head.upgrade is not None:
+                framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
+            else:
+                framing = b""
+        elif head.framing == CHUNKED:
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            framing = b"content-length: %d\r\n" % head.framing
+        fields = head.fields
+        if self._identity:
+            fields = [f for f in fields if f[0] != b"accept-encoding"]
+            framing += b"accept-encoding: identity\r\n"
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b%b\r\n" % (
+            method,
+            path,
+            host,
+            field_lines(fields),
+            x.forwarding,
+            x.id,
+            x.trace,
+            framing,
+        )
+
+
+def _unreachable(detail: str) -> Problem:
+    return Problem(502, "upstream-unreachable", "The upstream cannot be reached", detail)

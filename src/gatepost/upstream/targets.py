@@ -1,0 +1,130 @@
+"""A service's targets: whose turn it is, who rests after a failure, and the connections kept to each."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import TYPE_CHECKING, Final
+
+from gatepost.config.schema import Service as ServiceConfig
+from gatepost.net.deadlines import Deadlines
+from gatepost.net.resolve import Resolver
+
+if TYPE_CHECKING:
+    from gatepost.upstream.connection import UpstreamConnection
+
+KEPT: Final = 30.0  # seconds that an idle connection is kept
+FRESH: Final = 4.0  # seconds: many servers close at five, and a POST on a connection that closes cannot be retried
+PROBE: Final = 1.0  # seconds between tries while every target rests
+
+
+class Target:
+    """One address of a service. Mutable: its pool and its health; owned by its `Upstream`."""
+
+    __slots__ = ("base", "host", "host_header", "idle", "name", "pool", "port", "rests_until", "tls", "unix")
+
+    def __init__(self, url: str, pool: int, tls: ssl.SSLContext | None) -> None:
+        self.name = url
+        self.pool = pool
+        self.idle: list[UpstreamConnection] = []
+        self.rests_until = 0.0
+        self.unix = ""
+        self.tls: ssl.SSLContext | None = None
+        self.host = ""
+        self.base = b""
+        self.port = 0
+        if url.startswith("unix:"):
+            self.unix = url.removeprefix("unix:")
+            self.host_header = b"localhost"
+            return
+        scheme, _, rest = url.partition("://")
+        authority, slash, path = rest.partition("/")
+        self.base = (slash + path).rstrip("/").encode()
+        self.tls = tls if scheme == "https" else None
+        default = 443 if scheme == "https" else 80
+        host, colon, port = authority.rpartition(":")
+        if not colon or "]" in port:
+            host, port = authority, ""
+        self.host = host.strip("[]")
+        self.port = int(port) if port else default
+        self.host_header = host.encode() if self.port == default else authority.encode()
+
+    def take(self, *, fresh: bool) -> UpstreamConnection | None:
+        """An idle connection, the last one used first. `fresh`: only one that was used a moment ago."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable():
+                if fresh and time.monotonic() - connection.idle_since > FRESH:
+                    idle.append(connection)
+                    return None
+                return connection
+        return None
+
+    def give_back(self, connection: UpstreamConnection) -> bool:
+        if len(self.idle) >= self.pool:
+            return False
+        self.idle.append(connection)
+        return True
+
+
+class Upstream:
+    """A service at run time. It outlives a reload that does not change it."""
+
+    __slots__ = (
+        "_next",
+        "_probe_at",
+        "config",
+        "connections",
+        "deadlines",
+        "name",
+        "resolver",
+        "server_name",
+        "targets",
+    )
+
+    def __init__(
+        self, name: str, config: ServiceConfig, resolver: Resolver, deadlines: Deadlines, tls: ssl.SSLContext | None
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.resolver = resolver
+        self.deadlines = deadlines
+        self.server_name = config.tls.server_name
+        self.targets = [Target(url, config.pool, tls) for url in config.targets]
+        self.connections: set[UpstreamConnection] = set()
+        self._next = 0
+        self._probe_at = 0.0
+
+    def choose(self, tried: tuple[Target, ...] = ()) -> Target | None:
+        """The next target in turn that is neither resting nor tried. None: all are down.
+
+        A single target never rests: there is nothing to send to instead. While all rest, one request a second
+        tries the one whose rest ends first.
+        """
+        targets = self.targets
+        if len(targets) == 1:
+            return None if tried else targets[0]
+        now = time.monotonic()
+        for _ in targets:
+            self._next = (self._next + 1) % len(targets)
+            target = targets[self._next]
+            if target.rests_until <= now and target not in tried:
+                return target
+        if not tried and now >= self._probe_at:
+            self._probe_at = now + PROBE
+            return min(targets, key=lambda t: t.rests_until)
+        return None
+
+    def failed(self, target: Target) -> None:
+        target.rests_until = time.monotonic() + self.config.rest
+
+    def close_idle(self) -> None:
+        for target in self.targets:
+            while target.idle:
+                target.idle.pop().drop()
+
+    def close(self) -> None:
+        """Drop every connection, also those with an exchange under way."""
+        for connection in list(self.connections):
+            connection.drop()
