@@ -16,13 +16,15 @@ The `directory` is the nearest part of the store, in memory: apps and endpoints,
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Delivery, Endpoint, Message
 from gatepost.stores.directory import Directory
+
+T = TypeVar("T")
 
 
 class NewMessage(msgspec.Struct):
@@ -81,7 +83,8 @@ class Completion(msgspec.Struct):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What a list may be narrowed by; each None means no limit. Ids and times are exclusive bounds."""
+    """What a list may be narrowed by; each None means no limit. Ids and times are exclusive bounds, times of a
+    resolution of one millisecond. `ok` and `status_class` narrow attempts only."""
 
     limit: int = 50
     iterator: int | None = None  # go on after this id, in the list's order
@@ -94,6 +97,15 @@ class Filter(msgspec.Struct, frozen=True):
     ok: bool | None = None  # attempts: succeeded or failed
     status_class: int | None = None  # attempts: 2 for 2xx
     endpoint: int | None = None
+
+
+class Page(NamedTuple, Generic[T]):
+    """One page of a list. A filtered list looks at a bounded number of rows, so a page may be short, even empty,
+    with `done` False: go on with `iterator`, which is None only where `done` is True."""
+
+    items: list[T]
+    done: bool
+    iterator: int | None
 
 
 class Store(Protocol):
@@ -136,26 +148,36 @@ class Store(Protocol):
     async def messages(self, ids: Sequence[int]) -> dict[int, Message]: ...
 
     async def resend(self, message: int, endpoint: int, due: float) -> Delivery | None:
-        """Make a delivery pending again (or make one where there was none)."""
+        """Make a delivery pending again (or make one where there was none); its tries go on counting. None where
+        the message is unknown or the endpoint is not (any more) one of its app."""
         ...
 
     # lists and objects
     async def message(self, app: int, message: int) -> Message | None: ...
     async def message_by_event_id(self, app: int, event_id: str) -> Message | None: ...
-    async def list_messages(self, app: int, narrow: Filter) -> tuple[list[Message], bool]: ...
+    async def list_messages(self, app: int, narrow: Filter) -> Page[Message]: ...
     async def channel_messages(self, app: int, channel: str, after: int, limit: int) -> list[Message]:
         """Messages of one channel with a greater id, ascending: what a resuming subscriber missed."""
         ...
 
     async def deliveries_of(self, message: int) -> list[Delivery]: ...
     async def attempt(self, attempt: int) -> Attempt | None: ...
-    async def attempts_of_message(self, message: int, narrow: Filter) -> tuple[list[Attempt], bool]: ...
-    async def attempts_of_endpoint(self, endpoint: int, narrow: Filter) -> tuple[list[Attempt], bool]: ...
+    async def attempts_of_message(self, message: int, narrow: Filter) -> Page[Attempt]: ...
+    async def attempts_of_endpoint(self, endpoint: int, narrow: Filter) -> Page[Attempt]: ...
 
     async def put_app(self, app: App) -> App:
-        """Insert (`key` 0: key and id are assigned) or replace. Raises ValueError where the uid is taken."""
+        """Insert (`key` 0: key, id, `created` are assigned) or replace all but `id` and `created`; sets `updated`.
+        Raises ValueError where the uid is taken, LookupError where the app is gone, StoreUnavailable."""
         ...
 
-    async def delete_app(self, app: int) -> None: ...
-    async def put_endpoint(self, endpoint: Endpoint) -> Endpoint: ...
-    async def delete_endpoint(self, endpoint: int) -> None: ...
+    async def delete_app(self, app: int) -> None:
+        """And its endpoints. Its messages and attempts stay until they expire. Nothing happens where it is gone."""
+        ...
+
+    async def put_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        """As `put_app`. LookupError also where the app is gone."""
+        ...
+
+    async def delete_endpoint(self, endpoint: int) -> None:
+        """Its waiting deliveries are out of reach at once and become CANCELLED in small steps."""
+        ...

@@ -1,0 +1,125 @@
+-- The whole schema as it stands today. A new database is made from this file; migrations/ bring an old one here,
+-- and a test proves that both ways end equal.
+--
+-- Every identifier is a 63-bit integer that begins with milliseconds, and it is the rowid: rows arrive in key
+-- order, so an insert touches the last page. Apps, endpoints, event types and URLs are small integers.
+
+CREATE TABLE app (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: rows of a deleted app must not join a new one's
+    id INTEGER NOT NULL,
+    uid TEXT,
+    name TEXT NOT NULL,
+    metadata TEXT NOT NULL,                 -- JSON object
+    throttle_rate INTEGER,
+    declared INTEGER NOT NULL,
+    created REAL NOT NULL,                  -- Unix seconds
+    updated REAL NOT NULL,
+    life INTEGER NOT NULL DEFAULT 0         -- 0 alive, 2 deleted
+);
+CREATE UNIQUE INDEX app_uid ON app (uid) WHERE uid IS NOT NULL;
+
+CREATE TABLE endpoint (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER NOT NULL,
+    app INTEGER NOT NULL,
+    uid TEXT,
+    url TEXT NOT NULL,
+    description TEXT NOT NULL,
+    event_types TEXT,                       -- JSON array; NULL: every type
+    channels TEXT,                          -- JSON array; NULL: any channel and none
+    headers TEXT NOT NULL,                  -- JSON object
+    secrets TEXT NOT NULL,                  -- JSON array of {value, expires}, the newest first
+    disabled INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    rate_limit INTEGER,
+    metadata TEXT NOT NULL,
+    declared INTEGER NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    life INTEGER NOT NULL DEFAULT 0         -- 0 alive, 1 deleted with deliveries still to cancel, 2 deleted
+);
+CREATE UNIQUE INDEX endpoint_uid ON endpoint (app, uid) WHERE uid IS NOT NULL;
+CREATE INDEX endpoint_to_sweep ON endpoint (key) WHERE life = 1;
+
+CREATE TABLE event_type (
+    key INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE url (
+    key INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+);
+
+-- The columns that lists look at stand before the payload, so that a scan reads no overflow page.
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    app INTEGER NOT NULL,
+    type INTEGER NOT NULL,
+    event_id TEXT,
+    channels TEXT,                          -- JSON array; NULL: none
+    tags TEXT,                              -- JSON array; NULL: none
+    auto_key TEXT,                          -- `auto_…` idempotency key: read once, at start, never searched
+    auto_digest BLOB,
+    payload BLOB                            -- NULL once expired
+);
+CREATE INDEX message_of_app ON message (app);  -- (app, id): the rowid is an index's last column
+
+-- Only messages with channels stand here. `channel` is a 63-bit hash of (app, name), made by the store: names like
+-- /orders/12345 are as many as messages, and an integer is a fifth of the text. Readers compare the name itself.
+CREATE TABLE message_channel (
+    channel INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    PRIMARY KEY (channel, message)
+) WITHOUT ROWID;
+
+-- What makes `eventId` unique in an app.
+CREATE TABLE event_id (
+    app INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    message INTEGER NOT NULL,
+    PRIMARY KEY (app, event_id)
+) WITHOUT ROWID;
+
+-- Explicit idempotency keys, kept for 12 hours. The rowid is the message, so the expired ones are the first rows.
+CREATE TABLE idempotency (
+    message INTEGER PRIMARY KEY,
+    app INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    digest BLOB NOT NULL
+);
+CREATE UNIQUE INDEX idempotency_key ON idempotency (app, key);
+
+CREATE TABLE delivery (
+    message INTEGER NOT NULL,
+    endpoint INTEGER NOT NULL,
+    state INTEGER NOT NULL,                 -- lifecycle.State
+    tries INTEGER NOT NULL,
+    due REAL,                               -- Unix seconds while pending, NULL otherwise
+    PRIMARY KEY (message, endpoint)
+) WITHOUT ROWID;
+-- Endpoint first: the backlog of a dead endpoint stands beside the others', not in front of them.
+CREATE INDEX pending ON delivery (endpoint, due) WHERE state = 0;
+
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY,
+    message INTEGER NOT NULL,
+    endpoint INTEGER NOT NULL,
+    type INTEGER NOT NULL,
+    ok INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    url INTEGER NOT NULL,
+    trigger INTEGER NOT NULL,
+    started REAL NOT NULL,                  -- Unix seconds
+    duration REAL NOT NULL,                 -- seconds
+    error TEXT,                             -- NULL: none
+    response BLOB                           -- at most 16 KiB; NULL: empty
+);
+CREATE INDEX attempt_of_endpoint ON attempt (endpoint);
+CREATE INDEX attempt_of_message ON attempt (message);
+CREATE INDEX attempt_failed ON attempt (endpoint) WHERE ok = 0;
+
+-- What the probe writes while the disk refuses; always empty.
+CREATE TABLE probe (
+    filler BLOB
+);
