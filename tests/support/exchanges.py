@@ -180,6 +180,7 @@ def make_exchange(
     x.sent_upstream = 0.0
     x.first_byte = 0.0
     x.target = ""
+    x.upstream = None
     x.bytes_in = len(body or b"")
     x.bytes_out = 0
     x.outcome = ""
