@@ -2,9 +2,8 @@
 
     41 bits milliseconds since 2024-01-01 · 10 bits node · 12 bits sequence
 
-Monotonic on a node, even when the clock goes back, so that they are the rowid order of the store (a random key
-costs two
-to eight times as much to insert). Outside they read `msg_0S8pLQk3xY2`: a prefix and eleven base62 digits,
+Monotonic on a node, even when the clock goes back, so that they are the rowid order of the store (a random key costs
+two to eight times as much to insert). Outside they read `msg_0S8pLQk3xY2`: a prefix and eleven base62 digits,
 which sort as the integers do.
 """
 

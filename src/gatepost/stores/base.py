@@ -3,10 +3,9 @@
 
 Two kinds of calls:
 
-- **Hot** (`accept`, `complete`): called on the event loop, return at once. Many callers share one transaction
-(group commit),
-  and `done` runs on the loop after that transaction is on disk, in commit order. `on_commit` listeners hear of the
-  accepted messages of a commit, in order, *before* the `done` of any of them: the hand-over to delivery never
+- **Hot** (`accept`, `complete`): called on the event loop, return at once. Many callers share one transaction (group
+  commit), and `done` runs on the loop after that transaction is on disk, in commit order. `on_commit` listeners hear
+  of the accepted messages of a commit, in order, *before* the `done` of any of them: the hand-over to delivery never
   depends on the caller.
 - **Cold** (everything `async`): reads run beside the writer and are paged; writes go through the same writer.
 
@@ -49,8 +48,7 @@ class Accepted(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """The idempotency key was seen: `id` is the message of the first request. `same` is False where its body
-    differed."""
+    """The idempotency key was seen: `id` is the first request's message. `same` is False where its body differed."""
 
     id: int
     same: bool
@@ -124,6 +122,10 @@ class Store(Protocol):
     @property
     def writable(self) -> bool:
         """False while the last commit failed for want of disk or rights; it turns True again by itself."""
+        ...
+
+    def on_writable(self, listener: Callable[[bool], None]) -> None:
+        """`listener(writable)` hears of each change, on the loop: of False before the refusals of that commit."""
         ...
 
     # hot

@@ -62,6 +62,7 @@ class SqliteStore:
         self._fatal = fatal
         self._probe_interval = probe_interval
         self._listeners: list[OnCommit] = []
+        self._writable_listeners: list[Callable[[bool], None]] = []
         self._handed: list[Job] = []  # since the loop's last turn
         self._open = False
 
@@ -71,7 +72,9 @@ class SqliteStore:
         """Raises StoreUnavailable, with the way out, where the file is in use, unreadable or a newer Gatepost's."""
         loop = self._loop = asyncio.get_running_loop()
         self._lock = Lock(self._path)
-        self._writer = Writer(self._path, self._clock, loop, self._settle, self._fatal, self._probe_interval)
+        self._writer = Writer(
+            self._path, self._clock, loop, self._settle, self._hear, self._fatal, self._probe_interval
+        )
         try:
             opened = await self._writer.start()
         except BaseException:
@@ -95,6 +98,9 @@ class SqliteStore:
     @property
     def writable(self) -> bool:
         return self._open and self._writer.writable
+
+    def on_writable(self, listener: Callable[[bool], None]) -> None:
+        self._writable_listeners.append(listener)
 
     # hot
 
@@ -137,6 +143,13 @@ class SqliteStore:
                 done(*arguments)
             except Exception as error:
                 self._report(error, done)
+
+    def _hear(self, writable: bool) -> None:
+        for listener in self._writable_listeners:
+            try:
+                listener(writable)
+            except Exception as error:
+                self._report(error, listener)
 
     def _report(self, error: Exception, callback: Callable[..., None]) -> None:
         self._loop.call_exception_handler({"message": f"{callback!r} failed on a store's commit", "exception": error})

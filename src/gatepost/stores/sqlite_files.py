@@ -109,5 +109,9 @@ def _migrate(connection: apsw.Connection, path: str) -> None:
 
 
 def _cannot(act: str, path: str, error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return f"cannot {act} {path}: {reason}"
+    """One line that says what to do, where that is known."""
+    if isinstance(error, FileNotFoundError):
+        return f"cannot {act} {path}: its folder does not exist, make it first"
+    if isinstance(error, apsw.NotADBError):
+        return f"cannot {act} {path}: it is not a SQLite database, choose another `store`"
+    return f"cannot {act} {path}: {error.strerror if isinstance(error, OSError) else error}"

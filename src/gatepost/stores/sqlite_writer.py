@@ -87,6 +87,7 @@ class Writer:
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
         settle: Callable[[Settled], None],
+        writable_changed: Callable[[bool], None],
         fatal: Callable[[str], None],
         probe_interval: float,
     ) -> None:
@@ -96,6 +97,7 @@ class Writer:
         self._clock = clock
         self._loop = loop
         self._settle = settle
+        self._writable_changed = writable_changed
         self._fatal = fatal
         self._probe_interval = probe_interval
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
@@ -140,7 +142,7 @@ class Writer:
             connection.close()
         except Exception as error:  # nothing is known to be true any more: not a state to go on in
             self._ended = f"the store's writer failed: {error!r}"
-            self.writable = False
+            self._set_writable(False)
             self._fatal(self._ended)
         self._tell(_resolve, self._closed, None)
 
@@ -201,7 +203,7 @@ class Writer:
         else:
             self._memory.keep(batch)
             self._sweep.extend(batch.gone)
-            self.writable = True
+            self._set_writable(True)
             self.transactions += 1
             self._tell(self._settle, Settled(batch.accepted, outcomes))
 
@@ -254,12 +256,17 @@ class Writer:
 
     def _trouble(self, error: apsw.Error) -> str:
         """The disk refused. Returns the reason; an fsync that failed ends the process."""
-        self.writable = False
+        self._set_writable(False)
         reason = f"{self._path}: {error}"
         if getattr(error, "extendedresult", 0) in FSYNC and not self._ended:
             self._ended = reason
             self._fatal(f"the disk did not take what was written to it ({reason}); restart when it is sound")
         return reason
+
+    def _set_writable(self, writable: bool) -> None:
+        if writable is not self.writable:
+            self.writable = writable
+            self._tell(self._writable_changed, writable)
 
     # housekeeping
 
@@ -277,7 +284,7 @@ class Writer:
             self._roll_back()
             self._trouble(error)
         else:
-            self.writable = True
+            self._set_writable(True)
 
     def _cancel_some(self) -> None:
         endpoint = self._sweep[0]
