@@ -1,0 +1,419 @@
+"""`Deliveries`: brings what the store holds to its endpoints.
+
+Everything runs on the event loop, as callbacks; a task is made only to read from the store. What is true stands in the
+store: memory may be dropped at any moment, and a delivery counts as made once its completion is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from gatepost import log
+from gatepost.clock import Clock
+from gatepost.config.schema import Deliveries as Settings
+from gatepost.deliveries.agenda import Agenda
+from gatepost.deliveries.attempt import Attempts, expired
+from gatepost.deliveries.lane import Lane, split_due
+from gatepost.deliveries.payloads import Payload, Payloads
+from gatepost.deliveries.turns import Turns
+from gatepost.destinations.base import Destination, Result, Sender, Sending
+from gatepost.errors import StoreUnavailable
+from gatepost.model import Delivery, Endpoint
+from gatepost.stores.base import Completion, NewMessage, Store
+
+READS: Final = 4  # reads of the store under way at once
+READ_ROWS: Final = 256  # keys a read: sixteen rounds of a full window
+WATERMARK: Final = 64  # ready keys at or below which a lane is filled again
+READ_GAP: Final = 0.1  # seconds between two reads of one lane that only retries ask for
+KEYS: Final = 200_000  # keys in all lanes (about 150 bytes each); beyond, a lane holds no more than READ_ROWS
+UNCOMMITTED: Final = 2_000  # completions that may wait for their commit before sending pauses
+COMMIT_RETRY: Final = 0.25  # seconds between two looks at a store that cannot write
+READ_RETRY: Final = 1.0  # seconds until a read that failed is made again
+FOREVER: Final = 1e12  # Unix seconds
+LONGEST_NAP: Final = 60.0  # seconds: the wall clock may jump, timers follow the other one
+
+
+class Deliveries:
+    """The delivery engine of one node, which owns every lane. Made once; `start`, then `stop`.
+
+    The plain numbers `delivered`, `failed` (attempts), `in_flight`, `waiting` (lanes that could send) and `held`
+    (keys in memory) are for metrics.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        destination: Destination,
+        settings: Settings,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._destination = destination
+        self._clock = clock
+        self._loop = loop
+        self._endpoints: Final = store.directory.endpoints
+        self._lane_keys = settings.lane_keys
+        self._concurrency = settings.concurrency
+        self._turns = Turns(settings.connections)
+        self._agenda = Agenda()
+        self._attempts = Attempts(settings.schedule, settings.jitter, (dice or random.Random()).random)  # noqa: S311 - it spreads retries
+        self._payloads = Payloads(settings.payload_cache, store.messages, loop)
+        self._lanes: dict[int, Lane] = {}
+        self._senders: dict[int, Sender] = {}
+        self._to_read: deque[Lane] = deque()
+        self._reads: set[asyncio.Task[None]] = set()
+        self._jobs: set[_Job] = set()  # in flight, or to be committed
+        self._uncommitted: list[_Job] = []  # the store refused their completions; they are handed in again
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = FOREVER
+        self._running = False
+        self._blocked = False  # the store cannot write: sending on would only repeat what cannot be recorded
+        self._drained: asyncio.Future[None] | None = None
+        self.delivered = 0
+        self.failed = 0
+        self.held = 0
+        store.directory.watch(self._endpoint_changed)
+        store.on_commit(self.accept)
+
+    @property
+    def in_flight(self) -> int:
+        return self._turns.in_flight
+
+    @property
+    def waiting(self) -> int:
+        return len(self._turns)
+
+    # life
+
+    async def start(self) -> None:
+        """Take up what the store holds. Reads one time an endpoint; the deliveries themselves when they are due."""
+        self._running = True  # what is accepted while the store is read may be missing in its answer
+        self._agenda.load(await self._store.next_due())
+        self.wake()
+
+    async def stop(self, grace: float) -> None:
+        """Send nothing new; wait up to `grace` seconds until what is in flight is recorded; cut off the rest, which
+        is sent again after the next start."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._payloads.close()
+        for task in self._reads:
+            task.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+        for job in [job for job in self._jobs if job.sending is None and job.completion is None]:
+            self._abandon(job)  # it waited for its payload
+        if self._jobs:
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=grace)
+        for job in list(self._jobs):
+            if job.completion is None and job.sending is not None:
+                job.sending.cancel()
+        self._jobs.clear()
+
+    # what comes in
+
+    def accept(self, messages: Sequence[NewMessage]) -> None:
+        """These were committed: hand them to their endpoints' lanes. Called by the store, in commit order."""
+        if not self._running:
+            return  # the store has them; `start` finds them there
+        lanes = self._lanes
+        room = self._room()
+        for message in messages:
+            if not message.endpoints:
+                continue
+            self._payloads.put(message)
+            for key in message.endpoints:
+                lane = lanes.get(key) or self._open(key)
+                if lane is not None and lane.add(message.id, room):
+                    self.held += 1
+                    if not lane.queued:
+                        self._turns.join(lane)
+                elif lane is not None and lane.spilled:
+                    self._plan_read(lane)
+        self._pump()
+
+    async def resend(self, message: int, endpoint: int) -> Delivery | None:
+        """Send it again, now, as a person asked. None if the store knows no such message. Raises StoreUnavailable."""
+        now = self._clock.now()
+        delivery = await self._store.resend(message, endpoint, now)
+        if delivery is not None and self._running:
+            lane = self._lanes.get(endpoint) or self._open(endpoint)
+            if lane is None:
+                return delivery  # deleted, or disabled: it waits on disk
+            if len(lane.held) < self._lane_keys + READ_ROWS:
+                if lane.add_manual(message, delivery.tries):
+                    self.held += 1
+                    self._turns.join(lane)
+                    self._pump()
+            else:
+                lane.spilled = True
+        return delivery
+
+    def wake(self) -> None:
+        """Look at the agenda: lanes with something due read it from the store."""
+        if not self._running:
+            return
+        for key in self._agenda.take(self._clock.now()):
+            lane = self._lanes.get(key) or self._open(key)
+            if lane is not None:
+                lane.overdue = True
+                self._plan_read(lane)
+        self._set_timer()
+
+    # lanes
+
+    def _open(self, key: int) -> Lane | None:
+        """A new lane; None where the endpoint is gone, or disabled (it is opened when that ends)."""
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or endpoint.disabled:
+            return None
+        lane = self._lanes[key] = Lane(key, self._concurrency)
+        return lane
+
+    def _close_if_idle(self, lane: Lane) -> None:
+        if not lane.held and lane.idle:
+            self._lanes.pop(lane.endpoint, None)
+
+    def _endpoint_changed(self, key: int, endpoint: Endpoint | None) -> None:
+        self._senders.pop(key, None)
+        lane = self._lanes.get(key)
+        if endpoint is None:
+            self._agenda.forget(key)
+            for job in [job for job in self._jobs if job.lane.endpoint == key and job.completion is None]:
+                if job.sending is not None:
+                    job.sending.cancel()
+                self._abandon(job)
+            if lane is not None:
+                self._pause(lane)
+                del self._lanes[key]
+            self._pump()
+        elif endpoint.disabled:
+            if lane is not None and not lane.paused:
+                self._pause(lane)
+        elif self._running and (lane is None or lane.paused):
+            # New, or enabled again: only the store knows whether something waits.
+            lane = lane or self._open(key)
+            if lane is not None:
+                lane.resume()
+                self._plan_read(lane)
+
+    def _pause(self, lane: Lane) -> None:
+        before = len(lane.held)
+        lane.pause()
+        self.held -= before - len(lane.held)
+
+    def _room(self) -> int:
+        return self._lane_keys if self.held < KEYS else min(self._lane_keys, READ_ROWS)
+
+    # reads
+
+    def _plan_read(self, lane: Lane) -> None:
+        if self._running and not lane.read_planned and lane.wants_read(WATERMARK):
+            lane.read_planned = True
+            self._to_read.append(lane)
+            self._start_reads()
+
+    def _start_reads(self) -> None:
+        while self._to_read and len(self._reads) < READS and self._running:
+            lane = self._to_read.popleft()
+            lane.read_planned = False
+            if lane.wants_read(WATERMARK):
+                task = self._loop.create_task(self._read(lane), name="gatepost-lane-read")
+                self._reads.add(task)
+                task.add_done_callback(self._read_over)
+
+    def _read_over(self, task: asyncio.Task[None]) -> None:
+        self._reads.discard(task)
+        if not task.cancelled():
+            task.result()  # a fault of the store is not hidden: it goes to the loop's exception handler
+        self._start_reads()
+
+    async def _read(self, lane: Lane) -> None:
+        limit = max(1, min(self._room(), READ_ROWS))
+        skip = lane.read_begins()
+        try:
+            rows = await self._store.due(lane.endpoint, FOREVER, limit, skip=skip)
+        except Exception as error:
+            lane.read_failed()
+            self._agenda.note(lane.endpoint, self._clock.now() + READ_RETRY)
+            self._set_timer()
+            if isinstance(error, StoreUnavailable):
+                return
+            raise
+        now = self._clock.now()
+        due, whole, later = split_due(rows, now, limit)
+        self.held += lane.read_done(due, whole=whole)
+        if later is not None and lane.endpoint in self._endpoints:
+            self._agenda.note(lane.endpoint, max(later, now + READ_GAP))
+            self._set_timer()
+        self._turns.join(lane)
+        self._plan_read(lane)
+        self._close_if_idle(lane)
+        self._pump()
+
+    # sending
+
+    def _pump(self) -> None:
+        """Send while someone may send."""
+        if self._blocked or not self._running:
+            return
+        turns = self._turns
+        while len(self._jobs) < UNCOMMITTED and (turn := turns.next()) is not None:
+            lane, probe = turn
+            message, tries = lane.take()
+            job = _Job(self, lane, message, tries, probe)
+            self._jobs.add(job)
+            payload = self._payloads.get(message)
+            if payload is not None:
+                job.send(payload)
+            else:
+                self._payloads.want(message, job.send)
+            if lane.sendable:
+                turns.join(lane)
+
+    def _sender(self, key: int) -> Sender:
+        sender = self._senders.get(key)
+        if sender is None:
+            sender = self._senders[key] = self._destination.sender(self._endpoints[key])
+        return sender
+
+    def _finished(self, job: _Job, completion: Completion, *, ok: bool) -> None:
+        lane = job.lane
+        self._turns.left(job.probe)
+        lane.finished(ok=ok)
+        job.completion = completion
+        self._store.complete(completion, job.committed)
+        if lane.sendable:
+            self._turns.join(lane)
+        if lane.spilled or lane.overdue:
+            self._plan_read(lane)
+        self._pump()
+
+    def _abandon(self, job: _Job) -> None:
+        """Nothing was made of it, or nobody wants to know: it stays as it is on disk."""
+        self._turns.left(job.probe)
+        job.lane.abandoned()
+        self._forget(job)
+
+    def _committed(self, job: _Job, completion: Completion) -> None:
+        lane = job.lane
+        self._forget(job)
+        if completion.due is not None and lane.endpoint in self._endpoints:
+            self._agenda.note(lane.endpoint, completion.due)
+            if completion.due < self._timer_due:
+                self._set_timer()
+        if not lane.held:
+            self._close_if_idle(lane)
+        if len(self._jobs) == UNCOMMITTED - 1:
+            self._pump()
+
+    def _forget(self, job: _Job) -> None:
+        self._jobs.discard(job)
+        if job.message in job.lane.held:
+            job.lane.released(job.message)
+            self.held -= 1
+        if self._drained is not None and not self._jobs and not self._drained.done():
+            self._drained.set_result(None)
+
+    # a store that cannot write
+
+    def _refused(self, job: _Job) -> None:
+        self._uncommitted.append(job)
+        if not self._blocked:
+            self._blocked = True
+            log.event("deliveries_paused", level="error", reason="the store cannot record attempts")
+            self._loop.call_later(COMMIT_RETRY, self._try_commit)
+
+    def _try_commit(self) -> None:
+        if not self._store.writable:
+            if self._jobs:
+                self._loop.call_later(COMMIT_RETRY, self._try_commit)
+            return
+        self._blocked = False
+        log.event("deliveries_resumed", attempts=len(self._uncommitted))
+        jobs, self._uncommitted = self._uncommitted, []
+        for job in jobs:
+            assert job.completion is not None
+            self._store.complete(job.completion, job.committed)
+        self._pump()
+
+    # the timer
+
+    def _set_timer(self) -> None:
+        due = self._agenda.earliest()
+        if due is None or not self._running:
+            return
+        if self._timer is not None:
+            if due >= self._timer_due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        nap = min(max(0.0, due - self._clock.now()), LONGEST_NAP)
+        self._timer = self._loop.call_later(nap, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_due = FOREVER
+        self.wake()
+
+
+class _Job:
+    """One delivery, from its turn until its completion is on disk."""
+
+    __slots__ = ("completion", "engine", "lane", "message", "payload", "probe", "sending", "tries")
+
+    payload: Payload
+
+    def __init__(self, engine: Deliveries, lane: Lane, message: int, tries: int, probe: bool) -> None:
+        self.engine = engine
+        self.lane = lane
+        self.message = message
+        self.tries = tries
+        self.probe = probe
+        self.sending: Sending | None = None
+        self.completion: Completion | None = None
+
+    def send(self, payload: Payload | None) -> None:
+        """The payload is there (None: the store does not have it any more)."""
+        engine = self.engine
+        if self not in engine._jobs:
+            return  # the endpoint was deleted, or the engine stopped, while it was read
+        if self.lane.paused:
+            engine._abandon(self)
+            return
+        if payload is None:
+            endpoint = engine._endpoints[self.lane.endpoint]
+            engine._finished(self, expired(self.message, endpoint, self.tries, engine._clock.now()), ok=True)
+            return
+        self.payload = payload
+        self.sending = engine._sender(self.lane.endpoint).send(payload.id, payload.body, self.done)
+
+    def done(self, result: Result) -> None:
+        engine = self.engine
+        lane = self.lane
+        endpoint = engine._endpoints[lane.endpoint]
+        ok = result.ok
+        if ok:
+            engine.delivered += 1
+        else:
+            engine.failed += 1
+        completion = engine._attempts.completion(
+            self.message, endpoint, self.tries, self.payload, result, manual=self.message in lane.manual
+        )
+        engine._finished(self, completion, ok=ok)
+
+    def committed(self, on_disk: bool) -> None:
+        completion = self.completion
+        assert completion is not None
+        if on_disk:
+            self.engine._committed(self, completion)
+        else:
+            self.engine._refused(self)

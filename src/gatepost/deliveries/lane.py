@@ -1,0 +1,194 @@
+"""A lane: the deliveries of one endpoint, as far as memory knows them. Pure: no clock, no store, no sockets.
+
+The store is the truth. A lane holds the keys of deliveries that are due now, at most so many; it never holds those that
+are due later (the agenda knows when to look). It *spills* when there is no room for one more key: from then on what is
+new stays on disk, until the lane has drained and is filled by a read.
+
+    accepted ──add──► ready ──take──► in flight ──finished──► to be committed ──released──► gone
+                        ▲
+    disk ──read_done────┘
+
+A read runs beside all this, on a snapshot that may be older than what memory knows by now. So whatever was held when
+the read began is left out of it, and whatever was released while it ran is ignored in its answer: nothing is sent
+twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from gatepost.model import Delivery
+
+FIRST_WINDOW = 4  # requests under way to an endpoint of which nothing is known yet
+
+
+class Lane:
+    """One endpoint's deliveries in memory. Owned by the delivery engine.
+
+    The *window* is how many may be in flight. It begins small, grows by one with each success up to the endpoint's
+    concurrency and is halved by each failure. At one, after a failure, the lane is *sick*: its head is tried, one at a
+    time, as an ordinary attempt. So an endpoint that hangs ties up one connection, not sixteen.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_missed",
+        "_window_limit",
+        "endpoint",
+        "held",
+        "in_flight",
+        "manual",
+        "overdue",
+        "paused",
+        "queued",
+        "read_planned",
+        "reading",
+        "ready",
+        "sick",
+        "spilled",
+        "window",
+    )
+
+    def __init__(self, endpoint: int, concurrency: int) -> None:
+        self.endpoint = endpoint  # key
+        self.ready: deque[tuple[int, int]] = deque()  # (message, tries made so far)
+        self.held: set[int] = set()  # messages that are ready, in flight or to be committed
+        self.manual: set[int] = set()  # those of them that a person asked to be sent again
+        self.in_flight = 0
+        self.window = min(FIRST_WINDOW, concurrency)
+        self.sick = False
+        self.spilled = False  # there are due deliveries on disk that memory does not have
+        self.overdue = False  # a time on the agenda passed: there may be some
+        self.paused = False  # the endpoint is disabled
+        self.reading = False
+        self.read_planned = False  # stands in line to be read
+        self.queued = False  # stands in `Turns`
+        self._window_limit = concurrency
+        self._missed = False
+        self._ended: set[int] = set()
+
+    # what comes in
+
+    def add(self, message: int, room: int) -> bool:
+        """A message was accepted. False if it is held already or stays on disk, because the lane has spilled or
+        `room` keys are held."""
+        if message in self.held:
+            return False
+        if self.paused or (self.spilled and not self.reading) or len(self.held) >= room:
+            self.spilled = True
+            self._missed = self.reading
+            return False
+        # While a read runs, the new go to memory: the read's snapshot may be older than they are.
+        self.held.add(message)
+        self.ready.append((message, 0))
+        return True
+
+    def add_manual(self, message: int, tries: int) -> bool:
+        """A person wants it sent now: it goes before the others, room or not. False if it is held already."""
+        if message in self.held or self.paused:
+            return False
+        self.held.add(message)
+        self.manual.add(message)
+        self.ready.appendleft((message, tries))
+        return True
+
+    # what goes out
+
+    @property
+    def sendable(self) -> bool:
+        return self.in_flight < self.window and bool(self.ready)
+
+    def take(self) -> tuple[int, int]:
+        """The next (message, tries), now in flight. Only while `sendable`."""
+        self.in_flight += 1
+        return self.ready.popleft()
+
+    def finished(self, *, ok: bool) -> None:
+        """A try that was in flight ended; what came of it is not on disk yet."""
+        self.in_flight -= 1
+        if ok:
+            self.sick = False
+            if self.window < self._window_limit:
+                self.window += 1
+        else:
+            self.window = max(1, self.window // 2)
+            self.sick = self.window == 1
+
+    def abandoned(self) -> None:
+        """A try that was in flight was given up: it says nothing of the endpoint."""
+        self.in_flight -= 1
+
+    def released(self, message: int) -> None:
+        """What came of it is on disk: memory may forget it."""
+        self.held.discard(message)
+        self.manual.discard(message)
+        if self.reading:
+            self._ended.add(message)
+
+    # what is read from disk
+
+    def wants_read(self, watermark: int) -> bool:
+        return (self.spilled or self.overdue) and not self.reading and not self.paused and len(self.ready) <= watermark
+
+    def read_begins(self) -> frozenset[int]:
+        """The messages that the read is to leave out."""
+        self.reading = True
+        self.overdue = False
+        self._missed = False
+        return frozenset(self.held)
+
+    def read_done(self, due: Iterable[Delivery], *, whole: bool) -> int:
+        """Take in what a read found due now; `whole` if that is all there is. Returns how many keys were new."""
+        added = 0
+        if not self.paused:
+            for delivery in due:
+                message = delivery.message
+                if message not in self.held and message not in self._ended:
+                    self.held.add(message)
+                    self.ready.append((message, delivery.tries))
+                    added += 1
+            self.spilled = self._missed or not whole
+        self._read_over()
+        return added
+
+    def read_failed(self) -> None:
+        self.overdue = True
+        self._read_over()
+
+    def _read_over(self) -> None:
+        self.reading = False
+        self._missed = False
+        self._ended = set()
+
+    # its states
+
+    def pause(self) -> None:
+        """The endpoint is disabled: what is ready goes back to disk, where it waits; what is in flight goes on."""
+        self.paused = True
+        self._give_back(message for message, _ in self.ready)
+        self.ready.clear()
+        self.spilled = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self.overdue = True
+
+    @property
+    def idle(self) -> bool:
+        """Nothing would be lost if memory forgot this lane. A sick one is kept: that it is sick is worth knowing."""
+        return not (self.held or self.spilled or self.overdue or self.reading or self.paused or self.sick)
+
+    def _give_back(self, messages: Iterable[int]) -> None:
+        for message in messages:
+            self.held.discard(message)
+            self.manual.discard(message)
+
+
+def split_due(deliveries: Sequence[Delivery], now: float, limit: int) -> tuple[Sequence[Delivery], bool, float | None]:
+    """What a read of the `limit` earliest pending deliveries says: those due at `now`, whether these are all that
+    are, and when the next one is due (None if the read does not tell)."""
+    for index, delivery in enumerate(deliveries):
+        if delivery.due is not None and delivery.due > now:
+            return deliveries[:index], True, delivery.due
+    return deliveries, len(deliveries) < limit, None

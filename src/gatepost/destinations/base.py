@@ -1,0 +1,59 @@
+"""The contract of a destination: it makes one try, reports how it went, and decides nothing else.
+
+When to try, and whether to try again, is for `deliveries` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from gatepost.model import Endpoint
+
+
+class Result:
+    """How one try went. `status` 0 means that no response came; `error`, where not empty, says why it failed in
+    words that the endpoint's owner can act on."""
+
+    __slots__ = ("body", "duration", "error", "started", "status")
+
+    def __init__(self, status: int, body: bytes, error: str, started: float, duration: float) -> None:
+        self.status = status
+        self.body = body  # as much of the response's as is kept
+        self.error = error
+        self.started = started  # Unix seconds
+        self.duration = duration  # seconds
+
+    @property
+    def ok(self) -> bool:
+        return not self.error and 200 <= self.status < 300
+
+
+Done: TypeAlias = Callable[[Result], None]
+
+
+class Sending(Protocol):
+    """A try under way."""
+
+    def cancel(self) -> None:
+        """Give it up; `done` is not called any more. The other side may have seen the request."""
+        ...
+
+
+class Sender(Protocol):
+    """What sends to one endpoint, prepared once (URL, headers, keys) and replaced when the endpoint changes."""
+
+    def send(self, id: bytes, body: bytes, done: Done) -> Sending:
+        """Begin one try of the message with the public id `id`. `done` is called once, on the loop, never before
+        this returns, and whatever happens within the destination's time-out. Never raises."""
+        ...
+
+
+class Destination(Protocol):
+    def sender(self, endpoint: Endpoint) -> Sender:
+        """Never raises: where an endpoint cannot be sent to, its sender reports so each time."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection. Tries under way end without a result."""
+        ...
