@@ -179,8 +179,8 @@ async def running(directory: Path, settings: Settings) -> AsyncIterator[Node]:
     """A node that is ready; killed at the end if the test has not stopped it. A traceback in its log is a failure."""
     directory.mkdir(parents=True, exist_ok=True)
     node = Node(directory, settings)
-    await node.start()
     try:
+        await node.start()
         yield node
     finally:
         if node.process.returncode is None:

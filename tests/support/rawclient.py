@@ -56,7 +56,11 @@ class RawClient(asyncio.Protocol):
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        await soon(loop.sock_connect(sock, address), f"a connection to {address}")
+        try:
+            await soon(loop.sock_connect(sock, address), f"a connection to {address}")
+        except BaseException:
+            sock.close()
+            raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _, protocol = await loop.create_connection(cls, sock=sock)
         return protocol
