@@ -35,6 +35,11 @@ class IdFactory:
         self._node = node << SEQUENCE_BITS
         self._last = after
 
+    @property
+    def last(self) -> int:
+        """The greatest identifier so far, of this process or of those before it."""
+        return self._last
+
     def next(self) -> int:
         tick = int(self._clock.now() * 1000) - EPOCH_MS
         candidate = (tick << (NODE_BITS + SEQUENCE_BITS)) | self._node

@@ -99,6 +99,10 @@ class SqliteStore:
     def writable(self) -> bool:
         return self._open and self._writer.writable
 
+    @property
+    def last_id(self) -> int:
+        return self._ids.last
+
     def on_writable(self, listener: Callable[[bool], None]) -> None:
         self._writable_listeners.append(listener)
 
