@@ -31,7 +31,7 @@ WATERMARK: Final = 64  # ready keys at or below which a lane is filled again
 READ_GAP: Final = 0.1  # seconds between two reads of one lane that only retries ask for
 KEYS: Final = 200_000  # keys in all lanes (about 150 bytes each); beyond, a lane holds no more than READ_ROWS
 UNCOMMITTED: Final = 2_000  # completions that may wait for their commit before sending pauses
-COMMIT_RETRY: Final = 0.25  # seconds between two looks at a store that cannot write
+COMMIT_RETRY: Final = 0.25  # seconds until a completion is handed in again that a writable store refused
 READ_RETRY: Final = 1.0  # seconds until a read that failed is made again
 FOREVER: Final = 1e12  # Unix seconds
 LONGEST_NAP: Final = 60.0  # seconds: the wall clock may jump, timers follow the other one
@@ -81,6 +81,7 @@ class Deliveries:
         self.held = 0
         store.directory.watch(self._endpoint_changed)
         store.on_commit(self.accept)
+        store.on_writable(self._writable_changed)
 
     @property
     def in_flight(self) -> int:
@@ -325,25 +326,26 @@ class Deliveries:
 
     # a store that cannot write
 
+    def _writable_changed(self, writable: bool) -> None:
+        self._blocked = not writable
+        if writable:
+            log.event("deliveries_resumed", attempts=len(self._uncommitted))
+            self._hand_in_again()
+            self._pump()
+        else:
+            log.event("deliveries_paused", level="error", reason="the store cannot record attempts")
+
     def _refused(self, job: _Job) -> None:
         self._uncommitted.append(job)
-        if not self._blocked:
-            self._blocked = True
-            log.event("deliveries_paused", level="error", reason="the store cannot record attempts")
-            self._loop.call_later(COMMIT_RETRY, self._try_commit)
+        if len(self._uncommitted) == 1:
+            self._loop.call_later(COMMIT_RETRY, self._hand_in_again)
 
-    def _try_commit(self) -> None:
-        if not self._store.writable:
-            if self._jobs:
-                self._loop.call_later(COMMIT_RETRY, self._try_commit)
-            return
-        self._blocked = False
-        log.event("deliveries_resumed", attempts=len(self._uncommitted))
-        jobs, self._uncommitted = self._uncommitted, []
-        for job in jobs:
-            assert job.completion is not None
-            self._store.complete(job.completion, job.committed)
-        self._pump()
+    def _hand_in_again(self) -> None:
+        if self._store.writable:
+            jobs, self._uncommitted = self._uncommitted, []
+            for job in jobs:
+                assert job.completion is not None
+                self._store.complete(job.completion, job.committed)
 
     # the timer
 
