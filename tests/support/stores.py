@@ -23,12 +23,13 @@ _vfs_names = itertools.count()
 
 
 class FaultyDisk:
-    """Every file of SQLite passes here while `installed`: `full` and `fsync_fails` make it refuse, `trace` keeps the
-    order of writes and syncs."""
+    """Every file of SQLite passes here while `installed`: `full`, `fsync_fails` and `fsync_fails_on` ("db" or "wal")
+    make it refuse, `trace` keeps the order of writes and syncs."""
 
     def __init__(self) -> None:
         self.full = False
         self.fsync_fails = False
+        self.fsync_fails_on = ""
         self.trace: list[Any] = []
 
     @contextmanager
@@ -47,7 +48,7 @@ class FaultyDisk:
                 super().xWrite(data, offset)
 
             def xSync(self, flags: int) -> None:
-                if disk.fsync_fails:
+                if disk.fsync_fails or disk.fsync_fails_on == self._kind:
                     raise _error(apsw.IOError, apsw.SQLITE_IOERR_FSYNC)
                 disk.trace.append(("sync", self._kind))
                 super().xSync(flags)

@@ -5,6 +5,7 @@ Owned by the store, which changes it on the event loop after each commit. Everyo
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 
 from gatepost import ids
@@ -14,11 +15,12 @@ from gatepost.model import App, Endpoint
 class Directory:
     """Finds apps and endpoints by key, id and uid; `endpoints_of` an app in the order they were made."""
 
-    __slots__ = ("_app_names", "_endpoint_names", "_listeners", "_of_app", "apps", "endpoints")
+    __slots__ = ("_app_names", "_endpoint_names", "_listeners", "_of_app", "app_ids", "apps", "endpoints")
 
     def __init__(self) -> None:
         self.apps: dict[int, App] = {}
         self.endpoints: dict[int, Endpoint] = {}
+        self.app_ids: list[int] = []  # ascending: a list of apps is cut from here, whatever their number
         self._app_names: dict[str, App] = {}  # by `app_…` and by uid
         self._endpoint_names: dict[tuple[int, str], Endpoint] = {}
         self._of_app: dict[int, tuple[Endpoint, ...]] = {}
@@ -49,7 +51,9 @@ class Directory:
 
     def put_app(self, app: App) -> None:
         old = self.apps.get(app.key)
-        if old is not None and old.uid is not None:
+        if old is None:
+            insort(self.app_ids, app.id)
+        elif old.uid is not None:
             self._app_names.pop(old.uid, None)
         self.apps[app.key] = app
         self._app_names[ids.encode("app", app.id)] = app
@@ -60,6 +64,7 @@ class Directory:
         app = self.apps.pop(key, None)
         if app is None:
             return
+        del self.app_ids[bisect_left(self.app_ids, app.id)]
         self._app_names.pop(ids.encode("app", app.id), None)
         if app.uid is not None:
             self._app_names.pop(app.uid, None)

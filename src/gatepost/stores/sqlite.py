@@ -24,7 +24,7 @@ from gatepost.stores.sqlite_batch import Batch
 from gatepost.stores.sqlite_files import Lock
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
 from gatepost.stores.sqlite_reader import Readers, list_attempts, list_messages, messages_by_id
-from gatepost.stores.sqlite_rows import attempt_of, delivery_of, message_of
+from gatepost.stores.sqlite_rows import attempt_of, delivery_of, message_of, to_json
 from gatepost.stores.sqlite_writer import Job, Settled, Task, Writer
 
 EXIT_IOERR: Final = 70  # EX_SOFTWARE of sysexits.h: the supervisor should start us again
@@ -198,6 +198,11 @@ class SqliteStore:
 
     async def deliveries_of(self, message: int) -> list[Delivery]:
         rows = await self._read(lambda db: db.execute(_SQL["deliveries_of"], (message,)).fetchall())
+        return [delivery_of(row) for row in rows]
+
+    async def deliveries_to(self, endpoint: int, messages: Sequence[int]) -> list[Delivery]:
+        values = (endpoint, to_json(messages))
+        rows = await self._read(lambda db: db.execute(_SQL["deliveries_to"], values).fetchall())
         return [delivery_of(row) for row in rows]
 
     async def attempt(self, attempt: int) -> Attempt | None:

@@ -148,6 +148,10 @@ WHERE state = 0 AND endpoint = ? AND due <= ? ORDER BY due, message LIMIT ?;
 -- name: deliveries_of
 SELECT message, endpoint, state, tries, due FROM delivery WHERE message = ? ORDER BY endpoint;
 
+-- name: deliveries_to
+SELECT message, endpoint, state, tries, due FROM delivery
+WHERE endpoint = ? AND message IN (SELECT value FROM json_each(?));
+
 -- name: messages
 SELECT m.id, m.app, t.name, m.payload, m.channels, m.event_id, m.tags
 FROM message AS m JOIN event_type AS t ON t.key = m.type

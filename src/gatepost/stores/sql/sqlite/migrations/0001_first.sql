@@ -38,6 +38,7 @@ CREATE TABLE endpoint (
     life INTEGER NOT NULL DEFAULT 0         -- 0 alive, 1 deleted with deliveries still to cancel, 2 deleted
 );
 CREATE UNIQUE INDEX endpoint_uid ON endpoint (app, uid) WHERE uid IS NOT NULL;
+CREATE INDEX endpoint_of_app ON endpoint (app);
 CREATE INDEX endpoint_to_sweep ON endpoint (key) WHERE life = 1;
 
 CREATE TABLE event_type (
