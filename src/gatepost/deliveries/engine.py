@@ -60,6 +60,7 @@ class Deliveries:
         self._loop = loop
         self._endpoints: Final = store.directory.endpoints
         self._lane_keys = settings.lane_keys
+        self._watermark = min(WATERMARK, settings.lane_keys // 4)
         self._concurrency = settings.concurrency
         self._turns = Turns(settings.connections)
         self._agenda = Agenda()
@@ -217,7 +218,7 @@ class Deliveries:
     # reads
 
     def _plan_read(self, lane: Lane) -> None:
-        if self._running and not lane.read_planned and lane.wants_read(WATERMARK):
+        if self._running and not lane.read_planned and lane.wants_read(self._watermark):
             lane.read_planned = True
             self._to_read.append(lane)
             self._start_reads()
@@ -226,7 +227,7 @@ class Deliveries:
         while self._to_read and len(self._reads) < READS and self._running:
             lane = self._to_read.popleft()
             lane.read_planned = False
-            if lane.wants_read(WATERMARK):
+            if lane.wants_read(self._watermark):
                 task = self._loop.create_task(self._read(lane), name="gatepost-lane-read")
                 self._reads.add(task)
                 task.add_done_callback(self._read_over)
@@ -238,7 +239,7 @@ class Deliveries:
         self._start_reads()
 
     async def _read(self, lane: Lane) -> None:
-        limit = max(1, min(self._room(), READ_ROWS))
+        limit = max(1, min(self._room() - len(lane.held), READ_ROWS))
         skip = lane.read_begins()
         try:
             rows = await self._store.due(lane.endpoint, FOREVER, limit, skip=skip)

@@ -23,6 +23,7 @@ from gatepost.net.deadlines import NEVER, Deadlines
 from gatepost.net.dial import dial
 from gatepost.net.guard import Guard
 from gatepost.net.resolve import Resolver
+from gatepost.net.tls import client_context
 from gatepost.net.url import parse_url
 from gatepost.signatures import STANDARD_WEBHOOKS
 from gatepost.signatures.base import OutgoingScheme, Signer
@@ -39,7 +40,10 @@ class Origin(NamedTuple):
 
 
 class WebhookDestination:
-    """Owns the connections to all endpoints: at most `settings.connections`, the idle ones closed first."""
+    """Owns the connections to all endpoints: at most `settings.connections`, the idle ones closed first.
+
+    `tls` is used for https; with the system's authorities if it is None.
+    """
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class WebhookDestination:
         self._limit = settings.connections
         self._resolver = resolver
         self._guard = guard
-        self._tls = tls
+        self._tls = tls or client_context()
         self._idle: dict[Origin, list[_Connection]] = {}
         self._oldest: dict[_Connection, None] = {}  # the idle ones of all origins, the longest idle first
         self._open: set[_Connection] = set()
@@ -113,8 +117,7 @@ class WebhookDestination:
                 lambda: _Connection(self, origin),
                 origin.host,
                 origin.port,
-                tls=self._context() if origin.tls else None,
-                server_name=origin.host if origin.tls else None,
+                tls=self._tls if origin.tls else None,
                 resolver=self._resolver,
                 guard=self._guard,
                 timeout=max(0.0, sending.deadline - self.loop.time()),
@@ -132,12 +135,6 @@ class WebhookDestination:
         self._open.add(connection)
         self.deadlines.join(connection)
         connection.begin(sending)
-
-    def _context(self) -> ssl.SSLContext:
-        """The system's authorities; certificates and names are verified. Made once (it takes 20 ms)."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
 
 
 class WebhookSender:
