@@ -228,7 +228,7 @@ class Deliveries:
             lane = self._to_read.popleft()
             lane.read_planned = False
             if lane.wants_read(self._watermark):
-                task = self._loop.create_task(self._read(lane), name="gatepost-lane-read")
+                task = self._loop.create_task(self._read(lane, lane.read_begins()), name="gatepost-lane-read")
                 self._reads.add(task)
                 task.add_done_callback(self._read_over)
 
@@ -238,9 +238,8 @@ class Deliveries:
             task.result()  # a fault of the store is not hidden: it goes to the loop's exception handler
         self._start_reads()
 
-    async def _read(self, lane: Lane) -> None:
+    async def _read(self, lane: Lane, skip: frozenset[int]) -> None:
         limit = max(1, min(self._room() - len(lane.held), READ_ROWS))
-        skip = lane.read_begins()
         try:
             rows = await self._store.due(lane.endpoint, FOREVER, limit, skip=skip)
         except Exception as error:
