@@ -1,0 +1,38 @@
+"""Policies: rules on a route's way in and out, one file each.
+
+`base.py` says what a policy is built from; `POLICIES` below is what ships. A new policy is a file with a `build`, a
+field of `config.schema.PolicyUse`, a line here and a chapter in docs/policies.md; `tests/conformance/test_policies.py`
+then holds it to the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from gatepost.config.schema import PolicyUse
+from gatepost.exchange import Policy
+from gatepost.policies import api_key, rate_limit
+from gatepost.policies.base import Builder, PolicyContext
+
+POLICIES: Final[dict[str, Builder[Any]]] = {
+    "api_key": api_key.build,
+    "rate_limit": rate_limit.build,
+}
+
+
+def build_policy(use: PolicyUse, context: PolicyContext) -> Policy:
+    """The policy that one entry of a route's list asks for. Raises ValueError where it cannot be obeyed."""
+    for name, build in POLICIES.items():
+        config = getattr(use, name)
+        if config is not None:
+            return build(config, context)
+    raise ValueError("names no policy")
+
+
+def check_together(uses: Sequence[PolicyUse]) -> None:
+    """What the policies of one route must keep together. Raises ValueError."""
+    names = [use.rate_limit.name for use in uses if use.rate_limit is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two rate limits of one route are named {name}: give each its own `name`")

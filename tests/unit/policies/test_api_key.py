@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from tests.support.exchanges import make_exchange
+
+from gatepost.config import schema
+from gatepost.config.secrets import Secret
+from gatepost.exchange import Exchange, Phase, Response
+from gatepost.http1.messages import Fields
+from gatepost.policies.api_key import LONGEST, ApiKey, build, new_key
+from gatepost.policies.base import PolicyContext, consumer_index
+from gatepost.policies.limiters import LimiterStates
+
+KEY, DIGEST = new_key()
+OTHER, OTHER_DIGEST = new_key()
+
+
+def declared(*digests: str, routes: tuple[str, ...] | None = None) -> schema.Consumer:
+    keys = tuple(schema.ConsumerKey(sha256=Secret(digest)) for digest in digests)
+    return schema.Consumer(keys=keys, routes=routes, metadata={"tier": "gold"})
+
+
+CONSUMERS = consumer_index({"web-shop": declared(DIGEST, routes=("create-order",)), "partner": declared(OTHER_DIGEST)})
+
+
+def policy(route: str = "create-order", **config: Any) -> ApiKey:
+    return build(schema.ApiKeyPolicy(**config), PolicyContext(route, CONSUMERS, LimiterStates()))
+
+
+def ask(policy: ApiKey, fields: Fields, target: str = "/orders") -> tuple[Exchange, Response | None]:
+    x, _ = make_exchange("POST", target, fields)
+    return x, policy.on_request(x)
+
+
+def slug(response: Response | None) -> str:
+    assert response is not None
+    return str(json.loads(response.body)["type"]).rpartition(":")[2]
+
+
+def header(response: Response, name: bytes) -> bytes | None:
+    return next((value for key, value in response.fields if key == name), None)
+
+
+def test_a_known_key_names_its_consumer() -> None:
+    x, refusal = ask(policy(), [(b"x-api-key", KEY.encode())])
+    assert refusal is None
+    assert x.consumer is not None
+    assert (x.consumer.id, x.consumer.metadata) == ("web-shop", {"tier": "gold"})
+
+
+def test_a_consumer_is_known_before_it_is_limited() -> None:
+    assert ApiKey.phase is Phase.IDENTIFY < Phase.LIMIT
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([], "key-missing"),
+        ([(b"x-api-key", b"")], "key-unknown"),
+        ([(b"x-api-key", b"gp_wrong")], "key-unknown"),
+        ([(b"x-api-key", KEY.encode()[:-1])], "key-unknown"),
+        ([(b"x-api-key", DIGEST.encode())], "key-unknown"),  # who reads the configuration has no key
+        ([(b"x-api-key", b"\xff\xfe")], "key-unknown"),
+        ([(b"authorization", b"Bearer " + KEY.encode())], "key-missing"),
+        ([(b"x-api-key", KEY.encode()), (b"x-api-key", OTHER.encode())], "key-doubled"),
+    ],
+)
+def test_without_one_known_key_the_answer_is_401_and_names_the_scheme(fields: Fields, expected: str) -> None:
+    x, refusal = ask(policy(), fields)
+    assert refusal is not None
+    assert (refusal.status, slug(refusal)) == (401, expected)
+    assert header(refusal, b"www-authenticate") == b'ApiKey realm="gatepost"'
+    assert x.consumer is None
+    assert KEY.encode() not in refusal.body
+
+
+def test_a_key_of_another_route_is_403_and_the_record_knows_whose_it_was() -> None:
+    x, refusal = ask(policy(route="refund"), [(b"x-api-key", KEY.encode())])
+    assert refusal is not None
+    assert (refusal.status, slug(refusal)) == (403, "key-not-allowed")
+    assert x.consumer is not None
+    assert x.consumer.id == "web-shop"
+
+
+def test_a_consumer_without_routes_may_use_all() -> None:
+    _, refusal = ask(policy(route="anything"), [(b"x-api-key", OTHER.encode())])
+    assert refusal is None
+
+
+def test_the_header_may_have_another_name() -> None:
+    _, refusal = ask(policy(header="X-Shop-Token"), [(b"x-shop-token", KEY.encode())])
+    assert refusal is None
+    _, refusal = ask(policy(header="X-Shop-Token"), [(b"x-api-key", KEY.encode())])
+    assert refusal is not None
+    assert b"X-Shop-Token" in refusal.body, "it says where the key belongs"
+
+
+def test_the_key_goes_no_further() -> None:
+    fields = [(b"accept", b"*/*"), (b"x-api-key", KEY.encode()), (b"x-other", b"1")]
+    x, _ = ask(policy(), fields)
+    assert x.head.fields == [(b"accept", b"*/*"), (b"x-other", b"1")]
+
+    x, refusal = ask(policy(query="key"), [], f"/orders?a=1&key={KEY}&b=%20")
+    assert refusal is None
+    assert x.query == b"a=1&b=%20"
+
+
+def test_a_query_parameter_carries_a_key_only_where_the_file_says_so() -> None:
+    _, refusal = ask(policy(), [], f"/orders?key={KEY}")
+    assert slug(refusal) == "key-missing"
+    _, refusal = ask(policy(query="key"), [], f"/orders?monkey={KEY}")
+    assert slug(refusal) == "key-missing"
+    _, refusal = ask(policy(query="key"), [(b"x-api-key", KEY.encode())], f"/orders?key={OTHER}")
+    assert slug(refusal) == "key-doubled"
+    _, refusal = ask(policy(query="key"), [], "/orders?key=" + "".join(f"%{byte:02x}" for byte in KEY.encode()))
+    assert refusal is None, "escapes are read"
+
+
+def test_what_is_too_long_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: bytes) -> Any:
+        raise AssertionError("hashed")
+
+    monkeypatch.setattr("gatepost.policies.api_key.sha256", never)
+    _, refusal = ask(policy(), [(b"x-api-key", b"k" * (LONGEST + 1))])
+    assert slug(refusal) == "key-unknown"
+
+
+def test_a_header_with_a_meaning_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="Host has a meaning of its own"):
+        policy(header="Host")
+
+
+def test_two_consumers_cannot_have_one_key() -> None:
+    with pytest.raises(ValueError, match=r"consumers\.b has a key that consumers\.a has too"):
+        consumer_index({"a": declared(DIGEST), "b": declared(DIGEST)})
+
+
+def test_a_new_key_is_long_and_its_hash_is_what_the_file_wants() -> None:
+    key, digest = new_key()
+    assert key.startswith("gp_")
+    assert len(key) == 46
+    assert hashlib.sha256(key.encode()).hexdigest() == digest
+    assert new_key()[0] != key
