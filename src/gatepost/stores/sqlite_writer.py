@@ -139,11 +139,13 @@ class Writer:
         connection.set_wal_hook(self._note_wal)
         try:
             self._work()
-            connection.close()
         except Exception as error:  # nothing is known to be true any more: not a state to go on in
             self._ended = f"the store's writer failed: {error!r}"
-            self._set_writable(False)
             self._fatal(self._ended)
+            self._set_writable(False)
+        if self._ended:  # whatever comes after this process reads the files as they are
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
         self._tell(_resolve, self._closed, None)
 
     def _load(self, connection: apsw.Connection) -> Opened:
@@ -256,11 +258,11 @@ class Writer:
 
     def _trouble(self, error: apsw.Error) -> str:
         """The disk refused. Returns the reason; an fsync that failed ends the process."""
-        self._set_writable(False)
         reason = f"{self._path}: {error}"
         if getattr(error, "extendedresult", 0) in FSYNC and not self._ended:
             self._ended = reason
             self._fatal(f"the disk did not take what was written to it ({reason}); restart when it is sound")
+        self._set_writable(False)
         return reason
 
     def _set_writable(self, writable: bool) -> None:

@@ -80,7 +80,9 @@ def test_another_program_s_database_is_refused_and_left_as_it_was(tmp_path: Path
     other.close()
     with pytest.raises(StoreUnavailable, match="another program"):
         open_writer(path)
-    assert [name for _, name, _ in structure(apsw.Connection(path))] == ["theirs"]
+    other = apsw.Connection(path)
+    assert [name for _, name, _ in structure(other)] == ["theirs"]
+    other.close()
 
 
 @pytest.mark.parametrize(
