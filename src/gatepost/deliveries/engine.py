@@ -27,7 +27,6 @@ from gatepost.stores.base import Completion, NewMessage, Store
 
 READS: Final = 4  # reads of the store under way at once
 READ_ROWS: Final = 256  # keys a read: sixteen rounds of a full window
-WATERMARK: Final = 64  # ready keys at or below which a lane is filled again
 READ_GAP: Final = 0.1  # seconds between two reads of one lane that only retries ask for
 KEYS: Final = 200_000  # keys in all lanes (about 150 bytes each); beyond, a lane holds no more than READ_ROWS
 UNCOMMITTED: Final = 2_000  # completions that may wait for their commit before sending pauses
@@ -60,7 +59,6 @@ class Deliveries:
         self._loop = loop
         self._endpoints: Final = store.directory.endpoints
         self._lane_keys = settings.lane_keys
-        self._watermark = min(WATERMARK, settings.lane_keys // 4)
         self._concurrency = settings.concurrency
         self._turns = Turns(settings.connections)
         self._agenda = Agenda()
@@ -218,7 +216,7 @@ class Deliveries:
     # reads
 
     def _plan_read(self, lane: Lane) -> None:
-        if self._running and not lane.read_planned and lane.wants_read(self._watermark):
+        if self._running and not lane.read_planned and lane.wants_read(self._room()):
             lane.read_planned = True
             self._to_read.append(lane)
             self._start_reads()
@@ -227,7 +225,7 @@ class Deliveries:
         while self._to_read and len(self._reads) < READS and self._running:
             lane = self._to_read.popleft()
             lane.read_planned = False
-            if lane.wants_read(self._watermark):
+            if lane.wants_read(self._room()):
                 task = self._loop.create_task(self._read(lane, lane.read_begins()), name="gatepost-lane-read")
                 self._reads.add(task)
                 task.add_done_callback(self._read_over)
@@ -239,7 +237,7 @@ class Deliveries:
         self._start_reads()
 
     async def _read(self, lane: Lane, skip: frozenset[int]) -> None:
-        limit = max(1, min(self._room() - len(lane.held), READ_ROWS))
+        limit = min(max(1, self._room() - len(lane.held)), READ_ROWS)
         try:
             rows = await self._store.due(lane.endpoint, FOREVER, limit, skip=skip)
         except Exception as error:
@@ -311,7 +309,9 @@ class Deliveries:
             self._agenda.note(lane.endpoint, completion.due)
             if completion.due < self._timer_due:
                 self._set_timer()
-        if not lane.held:
+        if lane.spilled or lane.overdue:
+            self._plan_read(lane)
+        elif not lane.held:
             self._close_if_idle(lane)
         if len(self._jobs) == UNCOMMITTED - 1:
             self._pump()

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from gatepost.model import Delivery
 
-FIRST_WINDOW = 4  # requests under way to an endpoint of which nothing is known yet
+FIRST_WINDOW: Final = 4  # requests under way to an endpoint of which nothing is known yet
+WATERMARK: Final = 64  # ready keys at or below which a lane is filled again
 
 
 class Lane:
@@ -128,8 +130,15 @@ class Lane:
 
     # what is read from disk
 
-    def wants_read(self, watermark: int) -> bool:
-        return (self.spilled or self.overdue) and not self.reading and not self.paused and len(self.ready) <= watermark
+    def wants_read(self, room: int) -> bool:
+        """There may be more on disk, and most of the `room` is free: what waits for its commit takes room as well."""
+        return (
+            (self.spilled or self.overdue)
+            and not self.reading
+            and not self.paused
+            and len(self.ready) <= min(room // 4, WATERMARK)
+            and len(self.held) <= room // 2
+        )
 
     def read_begins(self) -> frozenset[int]:
         """The messages that the read is to leave out."""
