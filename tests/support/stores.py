@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,14 @@ _vfs_names = itertools.count()
 
 class FaultyDisk:
     """Every file of SQLite passes here while `installed`: `full`, `fsync_fails` and `fsync_fails_on` ("db" or "wal")
-    make it refuse, `trace` keeps the order of writes and syncs."""
+    make it refuse, a cleared `syncing` makes every fsync wait, `trace` keeps the order of writes and syncs."""
 
     def __init__(self) -> None:
         self.full = False
         self.fsync_fails = False
         self.fsync_fails_on = ""
+        self.syncing = threading.Event()
+        self.syncing.set()
         self.trace: list[Any] = []
 
     @contextmanager
@@ -48,6 +51,7 @@ class FaultyDisk:
                 super().xWrite(data, offset)
 
             def xSync(self, flags: int) -> None:
+                disk.syncing.wait(30)
                 if disk.fsync_fails or disk.fsync_fails_on == self._kind:
                     raise _error(apsw.IOError, apsw.SQLITE_IOERR_FSYNC)
                 disk.trace.append(("sync", self._kind))

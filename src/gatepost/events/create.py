@@ -164,8 +164,8 @@ class CreateMessage:
             if existing is None:
                 raise
             app = existing
-        except StoreUnavailable as error:
-            _unavailable(creation.x, str(error))
+        except StoreUnavailable:
+            _unavailable(creation.x)
             return
         self._publish(creation, app, key, digest)
 
@@ -202,7 +202,7 @@ class _Creation:
             detail = f"There is a message with this eventId already: {ids.encode('msg', outcome.id)}."
             _refuse(x, 409, "conflict", detail)
         else:
-            _unavailable(x, outcome.reason)
+            _unavailable(x)
 
     def _document(self, identifier: int) -> bytes:
         """MessageOut. The names went through `rules.check`: nothing in them needs escaping."""
@@ -231,8 +231,8 @@ def _refuse(x: Exchange, status: int, code: str, detail: str, *fields: tuple[byt
     x.downstream.respond(x, status, out, msgspec.json.encode({"code": code, "detail": detail}))
 
 
-def _unavailable(x: Exchange, reason: str) -> None:
-    detail = f"The store cannot take writes now: {reason}. Nothing was kept; send the request again."
+def _unavailable(x: Exchange) -> None:
+    detail = "The store cannot take writes now. Nothing was kept; send the request again."
     _refuse(x, 503, "unavailable", detail, (b"retry-after", RETRY_AFTER))
 
 
