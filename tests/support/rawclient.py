@@ -11,7 +11,7 @@ from typing import TypeVar
 from tests.support.strict_http import Message, NotHttp, Reader
 
 # How long a test waits for what must come. Waits end with the event itself; this turns a hang into a failure.
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 T = TypeVar("T")
 
