@@ -11,7 +11,7 @@ from tests.support.stores import FaultyDisk, a_message, accepted
 
 from gatepost.clock import Clock
 from gatepost.model import App, Message
-from gatepost.stores.base import Filter, Refused
+from gatepost.stores.base import Done, Filter, NewMessage, Refused
 from gatepost.stores.sqlite import SqliteStore
 
 
@@ -22,6 +22,18 @@ class GovernedStore(SqliteStore):
         super().__init__(str(path), clock=clock, probe_interval=0.002)
         self._disk = disk
         self._other: App | None = None
+        self._handed_in = asyncio.Event()
+        self._commit = asyncio.Event()
+        self.on_commit(lambda messages: self._commit.set())
+
+    def accept(self, message: NewMessage, done: Done) -> None:
+        super().accept(message, done)
+        self._handed_in.set()
+
+    async def handed_in(self) -> None:
+        """Until somebody hands a message in."""
+        self._handed_in.clear()
+        await asyncio.wait_for(self._handed_in.wait(), 5)
 
     def hold(self) -> None:
         self._disk.syncing.clear()
@@ -51,11 +63,16 @@ class GovernedStore(SqliteStore):
         """From the next commit on; the store does not know yet."""
         self._disk.full = True
 
-    async def made(self, app: str = "shop") -> list[Message]:
-        """The messages of an app, oldest first."""
+    async def made(self, app: str = "shop", *, count: int = 0) -> list[Message]:
+        """The messages of an app, oldest first; waits until there are `count`."""
         found = self.directory.app(app)
         assert found is not None
-        return list((await self.list_messages(found.key, Filter(limit=250, ascending=True))).items)
+        while True:
+            self._commit.clear()
+            messages = (await self.list_messages(found.key, Filter(limit=250, ascending=True))).items
+            if len(messages) >= count:
+                return list(messages)
+            await asyncio.wait_for(self._commit.wait(), 5)
 
     async def _other_app(self) -> App:
         if self._other is None:
