@@ -14,6 +14,7 @@ Fields: TypeAlias = list[tuple[bytes, bytes]]
 # How a body is framed: a number of bytes from 0 up, or one of these.
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2  # responses only
+_SPACE: Final = b" \t"
 
 
 class RequestHead:
@@ -49,7 +50,7 @@ class RequestHead:
         """The first value of a field, by its lower-case name."""
         for key, value in self.fields:
             if key == name:
-                return value
+                return value.rstrip(_SPACE)  # llhttp leaves the white space behind a value
         for key, value in self.special:
             if key == name:
                 return value
@@ -57,7 +58,7 @@ class RequestHead:
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, in order."""
-        return [v for k, v in self.fields if k == name] + [v for k, v in self.special if k == name]
+        return [v.rstrip(_SPACE) for k, v in self.fields if k == name] + [v for k, v in self.special if k == name]
 
 
 class ResponseHead:
@@ -77,7 +78,7 @@ class ResponseHead:
     def get(self, name: bytes) -> bytes | None:
         for key, value in self.fields:
             if key == name:
-                return value
+                return value.rstrip(_SPACE)
         for key, value in self.special:
             if key == name:
                 return value

@@ -36,7 +36,7 @@ class HeadLimits:
 class RequestParser:
     """Parses the heads of one connection, one after the other."""
 
-    __slots__ = ("_complete", "_fields", "_limits", "_llhttp", "_special", "_strip")
+    __slots__ = ("_complete", "_fields", "_limits", "_llhttp", "_special")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
@@ -47,11 +47,9 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if self._strip:
-            value = value.rstrip(b" \t")
         if name in SPECIAL:
-            self._special.append((name, value))
-        elif b"_" in name and not self._limits.keep_underscores:
+            self._special.append((name, value.rstrip(b" \t")))
+        elif 95 in name and not self._limits.keep_underscores:
             return  # many upstreams read "_" as "-": X_Forwarded_For would pass as X-Forwarded-For
         else:
             self._fields.append((name, value))
@@ -65,16 +63,10 @@ class RequestParser:
         # Counted before llhttp sees it: it has no limits of its own.
         if len(data) > limits.header_bytes:
             raise head_too_large(limits)
-        if data.count(b"\r\n") - 2 > limits.header_count:
-            raise refuse(
-                431,
-                "too-many-header-fields",
-                "The request has too many header fields",
-                f"at most {limits.header_count} fields are taken",
-            )
         head = RequestHead()
         parts = data[: data.find(b"\r\n")].split(b" ")
-        if len(parts) != 3:
+        # llhttp passes over line ends in front of a request line: they would go on as part of the method.
+        if len(parts) != 3 or not data[:1].isalpha():
             raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
         head.method, head.target, version = parts
         if version == b"HTTP/1.1":
@@ -89,7 +81,6 @@ class RequestParser:
             raise target_too_long(limits)
         self._fields = head.fields = []
         self._special = head.special = []
-        self._strip = b" \r\n" in data or b"\t\r\n" in data
         if not self._complete:  # the last head announced a body, which llhttp did not see
             self._llhttp = HttpRequestParser(self)
         self._complete = False
@@ -99,6 +90,13 @@ class RequestParser:
             self._complete = False
         except HttpParserError as error:
             raise bad_request(str(error)) from None
+        if len(head.fields) + len(head.special) > limits.header_count:
+            raise refuse(
+                431,
+                "too-many-header-fields",
+                "The request has too many header fields",
+                f"at most {limits.header_count} fields are taken",
+            )
         self._frame(head)
         return head
 

@@ -13,20 +13,23 @@ from gatepost.errors import Problem, ProtocolError
 from gatepost.http1.framing import SPECIAL_IN_RESPONSES, Connection, without
 from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, Fields, ResponseHead
 
+_LINES_KEPT: Final = 16
+_KEEP_ALIVE: Final = [b"keep-alive"]  # what most servers say
 _VERSIONS: Final = {b"HTTP/1.1": False, b"HTTP/1.0": True}
 
 
 class ResponseParser:
     """Parses response heads, one after the other."""
 
-    __slots__ = ("_fields", "_special", "_strip")
+    __slots__ = ("_fields", "_lines", "_special")
+
+    def __init__(self) -> None:
+        self._lines: dict[bytes, tuple[bool, int]] = {}  # status lines seen before
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if self._strip:
-            value = value.rstrip(b" \t")
         if name in SPECIAL_IN_RESPONSES:
-            self._special.append((name, value))
+            self._special.append((name, value.rstrip(b" \t")))
         else:
             self._fields.append((name, value))
 
@@ -34,17 +37,9 @@ class ResponseParser:
         """`data` is one head with its empty line, in answer to `method`. Raises ProtocolError."""
         head = ResponseHead()
         line = data[: data.find(b"\r\n")]
-        http10 = _VERSIONS.get(line[:8])
-        code = line[9:12]
-        if http10 is None or line[8:9] != b" " or not code.isdigit() or line[12:13] not in (b" ", b""):
-            raise _bad("its status line is not 'HTTP/1.1 CODE reason'")
-        head.http10 = http10
-        head.status = status = int(code)
-        if not 100 <= status <= 599:
-            raise _bad(f"its status {status} is not from 100 to 599")  # llhttp lets 999 pass
+        head.http10, head.status = self._lines.get(line) or self._status(line)
         self._fields = head.fields = []
         self._special = head.special = []
-        self._strip = b" \r\n" in data or b"\t\r\n" in data
         try:
             # A new one each time (0.3 µs): llhttp cannot be told that a response answers HEAD, nor skip a body.
             HttpResponseParser(self).feed_data(data)
@@ -54,6 +49,18 @@ class ResponseParser:
             raise _bad(str(error)) from None
         _frame(head, method)
         return head
+
+    def _status(self, line: bytes) -> tuple[bool, int]:
+        http10 = _VERSIONS.get(line[:8])
+        code = line[9:12]
+        if http10 is None or line[8:9] != b" " or not code.isdigit() or line[12:13] not in (b" ", b""):
+            raise _bad("its status line is not 'HTTP/1.1 CODE reason'")
+        status = int(code)
+        if not 100 <= status <= 599:
+            raise _bad(f"its status {status} is not from 100 to 599")  # llhttp lets 999 pass
+        if len(self._lines) < _LINES_KEPT:
+            self._lines[line] = (http10, status)
+        return http10, status
 
 
 def _frame(head: ResponseHead, method: bytes) -> None:
@@ -74,8 +81,8 @@ def _frame(head: ResponseHead, method: bytes) -> None:
     status = head.status
     head.upgrade = upgrade[0] if len(upgrade) == 1 else None
     head.connection = ()
-    head.keep_alive = not head.http10
-    if connection:
+    head.keep_alive = not head.http10 or connection == _KEEP_ALIVE
+    if connection and connection != _KEEP_ALIVE:
         said = Connection(connection)
         head.keep_alive = (said.keep_alive if head.http10 else True) and not said.close
         if said.options:

@@ -272,7 +272,10 @@ class Connection(asyncio.Protocol):
                 body_limit = gate.limits.body_bytes
         else:
             body_limit = gate.limits.body_bytes
-        self._frame_body(x, head, body_limit)
+        if head.framing:
+            self._frame_body(x, head, body_limit)
+        else:
+            x.body = b""
         if type(found) is not Found:
             if type(found) is MethodNotAllowed:
                 self._answer(x, problem(x.id, METHOD_NOT_ALLOWED, [(b"allow", found.allow)]))
@@ -294,9 +297,6 @@ class Connection(asyncio.Protocol):
 
     def _frame_body(self, x: Exchange, head: RequestHead, limit: int) -> None:
         framing = head.framing
-        if framing == 0:
-            x.body = b""
-            return
         self._body_limit = limit
         self._body_bytes = 0
         if framing == CHUNKED:
@@ -462,12 +462,17 @@ class Connection(asyncio.Protocol):
     def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
         if self._x is not x:
             return
-        head = self._head(x, status, fields, len(body))
-        if self._mode == _NONE:
-            self._write(head)
-        else:
-            x.bytes_out = len(body)
-            self._write(head + body if len(body) <= WRITE_BUFFER else head, body if len(body) > WRITE_BUFFER else b"")
+        size = len(body)
+        data = self._head(x, status, fields, size)
+        if self._mode != _NONE:
+            x.bytes_out = size
+            if size <= WRITE_BUFFER:
+                data += body
+            else:
+                self._write(data)
+                data = body
+        if not self._transport.is_closing():  # uvloop raises on a closed transport
+            self._transport.write(data)
         self._end(x)
 
     def _head(self, x: Exchange, status: int, fields: Fields, length: int | None) -> bytes:
@@ -594,7 +599,7 @@ class Connection(asyncio.Protocol):
             return
         self._source = None
         self._record(x)
-        if self._lost():
+        if self._transport.is_closing():
             self._gate.leave(self)
             return
         if self._body_open:
@@ -604,19 +609,14 @@ class Connection(asyncio.Protocol):
         elif not self._keep_alive or self._gate.draining:
             self._lingering = True
             self._transport.close()
-        elif self._eof:
-            if self._buffer:
-                self._again()
-            else:
-                self._transport.close()
+        elif self._eof and not self._buffer:
+            self._transport.close()
         else:
             self.deadline = time.monotonic() + self._gate.limits.idle_timeout
-            self._again()
-
-    def _again(self) -> None:
-        self._resume_reading()
-        if self._buffer and not self._parsing:
-            self._parse()
+            if not self._reading:
+                self._resume_reading()
+            if self._buffer and not self._parsing:
+                self._parse()
 
     def _record(self, x: Exchange) -> None:
         """`on_finish`, the access record; then the connection has no exchange."""
