@@ -227,10 +227,14 @@ class UpstreamConnection(asyncio.Protocol):
             if head.status == 101:
                 self._switch(x, head, data)
                 return
+            self._received += end + 4  # interim responses have no end of their own: they count as one header
+            if self._received > limit:
+                raise _invalid(f"its interim responses are larger than {limit} bytes")
             if head.status != 100:  # the client had our own 100 when its body was asked for
                 x.downstream.informational(head.status, head.fields)
         self._in_head = False
         self._begun = True
+        self._received = 0
         self._keep_alive = head.keep_alive
         x.first_byte = time.monotonic()
         framing = head.framing
