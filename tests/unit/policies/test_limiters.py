@@ -172,22 +172,19 @@ def test_memory_is_bounded_and_nobody_gets_more_for_it() -> None:
 
 
 def test_a_key_that_shared_a_count_does_not_begin_anew_within_the_window() -> None:
-    limiter = SlidingLog(3, 10.0, max_keys=64)  # one a shard
-    for i in range(1_000):
-        ask(limiter, 1000.0, f"early-{i}")
-    now = 1009.0
-    admitted = []
-    while not admitted:  # the early ones make room at 1010; then it still shares
-        now += 0.25
-        if ask(limiter, now, "k"):
-            admitted.append(now)
-    for i in range(400):
-        now += 0.05
-        ask(limiter, now, f"late-{i % 7}")  # others, so that the early ones are forgotten
-        if ask(limiter, now, "k"):
-            admitted.append(now)
-    for first, beyond in zip(admitted, admitted[3:], strict=False):
-        assert beyond - first >= 10.0
+    limiter = SlidingLog(3, 10.0, max_keys=128)  # two a shard
+    keys = [f"key-{i}" for i in range(1_000)]
+    same = [key for key in keys if hash(key) % 64 == hash(keys[0]) % 64]
+    others = [key for key in keys if hash(key) % 64 != hash(keys[0]) % 64]
+    first, second, late = same[:3]
+    assert ask(limiter, 1000.0, first)
+    assert ask(limiter, 1000.0, second)
+    admitted = [now for now in (1005.0, 1008.0, 1009.0) if ask(limiter, now, late)]
+    assert admitted == [1005.0, 1008.0, 1009.0], "alone in its shared count"
+    for key in others[:10]:
+        ask(limiter, 1011.0, key)  # the first two have run out and are forgotten: there is room
+    assert ask(limiter, 1015.5, late), "1005 is out of the window"
+    assert not ask(limiter, 1016.0, late), "1008 and 1009 are not"
 
 
 def test_a_limiter_lives_as_long_as_somebody_holds_it() -> None:
