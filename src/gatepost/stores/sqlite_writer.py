@@ -164,7 +164,7 @@ class Writer:
         open_ = True
         while open_ or todo:
             try:
-                if todo or self._sweep:
+                if todo or (self._sweep and self.writable):
                     handed = get_nowait()
                 else:
                     handed = get(timeout=None if self.writable else self._probe_interval)
@@ -180,7 +180,7 @@ class Writer:
                     self._cancel_some()
             elif not self.writable:
                 self._probe()
-            elif self._sweep and open_:
+            elif self._sweep and open_:  # closing does not wait for it: the next start goes on
                 self._cancel_some()
             if self._wal_pages >= CHECKPOINT_PAGES:
                 self._checkpoint()

@@ -16,10 +16,11 @@ from tests.support.stores import FaultyDisk, a_message, accepted, accepted_all, 
 from gatepost.clock import ManualClock
 from gatepost.lifecycle import State
 from gatepost.model import App
-from gatepost.stores import sqlite_reader, sqlite_writer
+from gatepost.stores import sqlite_batch, sqlite_reader, sqlite_writer
 from gatepost.stores.base import Accepted, Filter, Refused
 from gatepost.stores.sqlite import SqliteStore
 from gatepost.stores.sqlite_batch import Bulk
+from gatepost.stores.sqlite_files import open_reader
 
 CLOCK = ManualClock(1_800_000_000.0)
 
@@ -37,7 +38,7 @@ async def opened(tmp_path: Path, disk: FaultyDisk) -> AsyncIterator[Callable[...
     stores: list[SqliteStore] = []
 
     async def open_(**options: Any) -> SqliteStore:
-        store = SqliteStore(str(tmp_path / "store.db"), clock=CLOCK, **options)
+        store = SqliteStore(str(tmp_path / "store.db"), **({"clock": CLOCK} | options))
         stores.append(store)
         await store.open()
         return store
@@ -136,6 +137,59 @@ async def test_a_sweep_that_a_crash_interrupted_goes_on_at_start(
     async with asyncio.timeout(5):
         while (await store.deliveries_of(outcome.id))[0].state is not State.CANCELLED:
             pass
+
+
+async def test_a_full_disk_is_probed_at_intervals_even_with_a_sweep_to_do(
+    opened: Callable[..., Any], disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes: list[None] = []
+    sweep = sqlite_writer.Writer._cancel_some
+
+    def fill_up_and_sweep(self: sqlite_writer.Writer) -> None:
+        disk.full = True
+        sweep(self)
+
+    monkeypatch.setattr(sqlite_writer.Writer, "_cancel_some", fill_up_and_sweep)
+    monkeypatch.setattr(sqlite_writer.Writer, "_probe", lambda self: probes.append(None))
+    store = await opened(probe_interval=60)
+    refuses = asyncio.Event()
+    store.on_writable(lambda writable: refuses.set())
+    app, [endpoint] = await an_app(store)
+    await accepted(store, a_message(app, [endpoint]))
+    await store.delete_endpoint(endpoint.key)
+    async with asyncio.timeout(5):
+        await refuses.wait()
+    for _ in range(20):
+        assert isinstance(await accepted(store, a_message(app)), Refused)
+    assert len(probes) <= 20  # once a wake-up at most, never in a circle
+
+
+async def test_expired_idempotency_keys_are_forgotten_in_small_steps(
+    opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    clock = ManualClock(1_800_000_000.0)
+    store = await opened(clock=clock)
+    app, _ = await an_app(store)
+    await accepted_all(store, [a_message(app, idempotency_key=f"old-{n}") for n in range(30)])
+    clock.advance(13 * 3600)
+    await accepted_all(store, [a_message(app, idempotency_key=f"new-{n}") for n in range(5)])
+    kept = open_reader(str(tmp_path / "store.db"))
+    assert kept.execute("SELECT count(*) FROM idempotency").get == 30 - 5 * 3 + 5
+    await accepted_all(store, [a_message(app, idempotency_key=f"newer-{n}") for n in range(10)])
+    assert kept.execute("SELECT count(*) FROM idempotency").get == 15
+    kept.close()
+
+
+async def test_names_beyond_what_is_kept_in_memory_are_looked_up(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_batch, "INTERNED", 3)
+    store = await opened()
+    app, _ = await an_app(store)
+    for _ in range(2):
+        await accepted_all(store, [a_message(app, event_type=f"type.{n}") for n in range(8)])
+    page = await store.list_messages(app.key, Filter(ascending=True))
+    assert [message.event_type for message in page.items] == [f"type.{n}" for n in range(8)] * 2
 
 
 async def test_a_fault_of_our_own_ends_the_process_rather_than_the_thread(
