@@ -35,11 +35,11 @@ class Lines:
     when there is a fault to report.
     """
 
-    __slots__ = ("_entries", "_top")
+    __slots__ = ("entries", "top")
 
     def __init__(self, top: Place, entries: dict[tuple[str, str], bytes]) -> None:
-        self._top = top
-        self._entries = entries
+        self.top = top
+        self.entries = entries  # by section and name: the msgpack of a Place
 
     def of(self, path: str) -> int:
         """The line on which the path stands, or the nearest of its parents that does (a default has no line); from
@@ -49,11 +49,11 @@ class Lines:
             # Names may hold dots: the longest that stands there is meant.
             end = len(rest)
             while end > 0:
-                packed = self._entries.get((section, rest[:end]))
+                packed = self.entries.get((section, rest[:end]))
                 if packed is not None:
                     return _line(msgspec.msgpack.decode(packed), _STEPS.findall(rest[end:]))
                 end = max(rest.rfind(".", 0, end), rest.rfind("[", 0, end))
-        return _line(self._top, _STEPS.findall(path))
+        return _line(self.top, _STEPS.findall(path))
 
 
 class Loaded(NamedTuple):

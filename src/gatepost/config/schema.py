@@ -41,7 +41,8 @@ ServiceName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref
 RouteName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "routes"})]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
+    # gc=False: frozen values hold no cycles, and 10,000 routes that the collector walks stop the loop for 10 to 20 ms.
     pass
 
 
