@@ -1,0 +1,21 @@
+"""The control API: what changes by itself (apps, endpoints, messages, attempts), over HTTP on the control listener.
+
+The webhook part speaks Svix's contract: same paths, fields, iterators and error bodies, so that its SDKs work with
+`server_url` changed. docs/api.md tells what is the same and what is not.
+
+- `control.py`: `create_api`, the FastAPI application; `OPEN_PATHS`, what needs no token.
+- One file a noun: `apps.py`, `endpoints.py` (with `endpoint_headers.py`, `endpoint_secrets.py`), `messages.py`,
+  `attempts.py`, `destinations.py` (what a message was sent to, what an endpoint was sent), `health.py`.
+- What they share: `context.py` (finding and changing objects), `fields.py` (types of fields), `pagination.py`,
+  `encoding.py` (answers as bytes), `errors.py` (refusals), `idempotency.py` (a POST that is repeated).
+- `docs.py`: the page that renders the OpenAPI document. `tokens.py`: the administrator's token.
+
+The token is not checked here but by the policy `admin_token` on the listener's routes, and messages are created by
+`events/create.py`: that is the hot path, and the framework is not on it.
+"""
+
+from __future__ import annotations
+
+from gatepost.api.control import OPEN_PATHS, create_api
+
+__all__ = ["OPEN_PATHS", "create_api"]

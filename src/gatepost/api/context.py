@@ -1,0 +1,106 @@
+"""What every route needs: finding objects by id or uid, and changing them one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from gatepost import ids
+from gatepost.api.errors import conflict, not_found
+from gatepost.clock import Clock
+from gatepost.model import App, Delivery, Endpoint, Message
+from gatepost.net.guard import Guard
+from gatepost.stores.base import Store
+
+
+class Resender(Protocol):
+    """The delivery engine, as far as the API knows it."""
+
+    async def resend(self, message: int, endpoint: int) -> Delivery | None:
+        """Send a message to an endpoint again, now. None where the store knows no such message."""
+        ...
+
+
+class Context:
+    """One API's surroundings. Made once, shared by its routes."""
+
+    def __init__(self, store: Store, clock: Clock, guard: Guard, resender: Resender | None) -> None:
+        self.store = store
+        self.clock = clock
+        self.guard = guard
+        self._resender = resender
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by app key, while in use
+
+    def app(self, name: str) -> App:
+        app = self.store.directory.app(name)
+        if app is None:
+            raise not_found("app", name)
+        return app
+
+    def endpoint(self, app: App, name: str) -> Endpoint:
+        endpoint = self.store.directory.endpoint(app.key, name)
+        if endpoint is None:
+            raise not_found("endpoint", name)
+        return endpoint
+
+    async def message(self, app: App, name: str) -> Message:
+        identifier = ids.decode("msg", name)
+        found = None
+        if identifier is not None:
+            found = await self.store.message(app.key, identifier)
+        if found is None:
+            found = await self.store.message_by_event_id(app.key, name)
+        if found is None:
+            raise not_found("message", name)
+        return found
+
+    def endpoint_id(self, key: int) -> str:
+        """The id of an endpoint that is known by its key. A deleted one has only the key left: it makes an id that
+        names nothing, and is the same wherever that endpoint's past is shown."""
+        endpoint = self.store.directory.endpoints.get(key)
+        return ids.encode("ep", key if endpoint is None else endpoint.id)
+
+    @asynccontextmanager
+    async def changing(self, app: App) -> AsyncIterator[None]:
+        """Changes of one app and its endpoints come one after another: each reads what the one before it wrote."""
+        lock = self._locks.get(app.key)
+        if lock is None:
+            lock = self._locks[app.key] = asyncio.Lock()
+        async with lock:
+            yield
+
+    async def put_app(self, app: App) -> App:
+        try:
+            return await self.store.put_app(app)
+        except ValueError as error:
+            raise conflict(_sentence(error)) from None
+        except LookupError:
+            raise not_found("app", ids.encode("app", app.id)) from None
+
+    async def put_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        try:
+            return await self.store.put_endpoint(endpoint)
+        except ValueError as error:
+            raise conflict(_sentence(error)) from None
+        except LookupError:
+            raise not_found("endpoint", ids.encode("ep", endpoint.id)) from None
+
+    async def resend(self, message: Message, endpoint: Endpoint) -> Delivery | None:
+        if self._resender is not None:
+            return await self._resender.resend(message.id, endpoint.key)
+        return await self.store.resend(message.id, endpoint.key, self.clock.now())
+
+
+def changeable(thing: App | Endpoint) -> None:
+    """Raises 409 for what stands in the configuration file."""
+    if thing.declared:
+        what = "app" if isinstance(thing, App) else "endpoint"
+        raise conflict(f"This {what} is declared in gatepost.yaml, and can only be changed there.")
+
+
+def _sentence(error: ValueError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + "."

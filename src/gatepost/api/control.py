@@ -1,0 +1,97 @@
+"""`create_api`: the control API as one ASGI application."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+
+from gatepost.api import (
+    apps,
+    attempts,
+    destinations,
+    docs,
+    endpoint_headers,
+    endpoint_secrets,
+    endpoints,
+    errors,
+    health,
+    messages,
+)
+from gatepost.api.context import Context, Resender
+from gatepost.api.encoding import answer
+from gatepost.api.idempotency import Idempotency
+from gatepost.clock import Clock
+from gatepost.net.guard import Guard
+from gatepost.stores.base import Store
+
+OPENAPI_PATH: Final = "/api/v1/openapi.json"
+DOCS_PATH: Final = "/docs"
+
+# What the listener lets through without the admin token: nothing of it tells anything about this installation.
+OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH)
+
+# The order of the docs page. Each is one noun's `routes(context)`.
+NOUNS: Final = (apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations)
+
+_DESCRIPTION: Final = """\
+Apps, endpoints, messages and attempts. The paths, fields, iterators and error bodies are Svix's, so its SDKs work with
+`server_url` set to this listener. Send the admin token as `Authorization: Bearer gp_admin_…`."""
+
+
+def create_api(
+    store: Store,
+    *,
+    clock: Clock,
+    version: str,
+    deliveries: Resender | None = None,
+    guard: Guard | None = None,
+) -> FastAPI:
+    """The API over a store that is open when the first request comes.
+
+    `deliveries` is told of what is sent again; without it that waits in the store. `guard` judges the addresses in
+    endpoints' URLs; without it only public ones may be named.
+    """
+    context = Context(store, clock, guard or Guard(), deliveries)
+    api = FastAPI(
+        title="Gatepost",
+        version=version,
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would be followed by some clients as a GET
+    )
+    errors.install(api)
+    api.add_middleware(Idempotency, clock=clock)
+    for noun in NOUNS:
+        api.include_router(noun.routes(context), responses=errors.RESPONSES)
+    api.include_router(health.routes(context))
+    _document(api)
+    return api
+
+
+def _document(api: FastAPI) -> None:
+    generate = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = generate()
+            schemes = document["components"].setdefault("securitySchemes", {})
+            schemes["AdminToken"] = {"type": "http", "scheme": "bearer"}
+            document["security"] = [{"AdminToken": []}]
+            for path in OPEN_PATHS:
+                for operation in document["paths"].get(path, {}).values():
+                    operation["security"] = []
+            api.openapi_schema = document
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+    @api.get(OPENAPI_PATH, include_in_schema=False)
+    async def document(_: Request) -> Response:
+        return answer(api.openapi())
+
+    @api.get(DOCS_PATH, include_in_schema=False)
+    async def page(_: Request) -> Response:
+        return Response(docs.page(api.openapi()), media_type="text/html", headers=docs.HEADERS)
