@@ -32,7 +32,7 @@ MAX_FRAME: Final = 67_108_864
 NICENESS: Final = 5  # where cores are few, traffic comes first
 
 
-class _Frame(msgspec.Struct, array_like=True, tag=True):
+class _Frame(msgspec.Struct, array_like=True, tag=True, gc=False):
     pass
 
 
@@ -114,7 +114,7 @@ def _frames(loaded: Loaded) -> Iterator[Frame]:
     yield Top(msgspec.structs.replace(config, **{section: {} for section in SECTIONS}), lines.top)
     for section in SECTIONS:
         for name, value in getattr(config, section).items():
-            yield Entry(section, name, msgspec.Raw(_encode(value)), lines.entries[section, name])
+            yield Entry(section, name, msgspec.Raw(_encode(value)), lines.entries[section][name])
     yield End()
 
 
@@ -122,7 +122,7 @@ async def _receive(pipe: asyncio.StreamReader) -> Loaded:
     issues: list[ConfigIssue] = []
     top = Top(Config(), 0)
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    entries: dict[tuple[str, str], bytes] = {}
+    entries: dict[str, dict[str, bytes]] = {section: {} for section in SECTIONS}
     turn_ends = time.perf_counter() + TURN
     while True:
         (length,) = struct.unpack(">I", await pipe.readexactly(4))
@@ -131,7 +131,7 @@ async def _receive(pipe: asyncio.StreamReader) -> Loaded:
         frame = _decode_frame(await pipe.readexactly(length))
         if isinstance(frame, Entry):
             sections[frame.section][frame.name] = _DECODE_ENTRY[frame.section](frame.value)
-            entries[frame.section, frame.name] = frame.lines
+            entries[frame.section][frame.name] = frame.lines
         elif isinstance(frame, Top):
             top = frame
         elif isinstance(frame, Issue):

@@ -37,7 +37,7 @@ class Lines:
 
     __slots__ = ("entries", "top")
 
-    def __init__(self, top: Place, entries: dict[tuple[str, str], bytes]) -> None:
+    def __init__(self, top: Place, entries: dict[str, dict[str, bytes]]) -> None:
         self.top = top
         self.entries = entries  # by section and name: the msgpack of a Place
 
@@ -45,11 +45,12 @@ class Lines:
         """The line on which the path stands, or the nearest of its parents that does (a default has no line); from
         1, and 0 for a file that is empty."""
         section, _, rest = path.partition(".")
-        if section in SECTIONS:
+        entries = self.entries.get(section)
+        if entries:
             # Names may hold dots: the longest that stands there is meant.
             end = len(rest)
             while end > 0:
-                packed = self.entries.get((section, rest[:end]))
+                packed = entries.get(rest[:end])
                 if packed is not None:
                     return _line(msgspec.msgpack.decode(packed), _STEPS.findall(rest[end:]))
                 end = max(rest.rfind(".", 0, end), rest.rfind("[", 0, end))
@@ -96,13 +97,12 @@ _STEPS: Final = re.compile(r"[^.\[]+|\[[0-9]+\]")
 
 
 def _lines(root: tree.Node) -> Lines:
-    entries: dict[tuple[str, str], bytes] = {}
+    entries: dict[str, dict[str, bytes]] = {}
     below: dict[str, Place] = {}
     encode = msgspec.msgpack.Encoder().encode
     for name, line, node in _children(root):
         if name in SECTIONS:
-            for entry, entry_line, child in _children(node):
-                entries[name, entry] = encode(_place(entry_line, child))
+            entries[name] = {entry: encode(_place(entry_line, child)) for entry, entry_line, child in _children(node)}
             below[name] = line
         else:
             below[name] = _place(line, node)
