@@ -12,6 +12,7 @@ nowhere else.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import struct
 import sys
@@ -94,6 +95,7 @@ async def load_in_child(path: str | Path) -> Loaded:
 def main(arguments: list[str]) -> None:
     """The child's side: frames on stdout."""
     os.nice(NICENESS)
+    gc.disable()  # a short life: walking the growing tree again and again was a quarter of it
     frames: Iterator[Frame]
     try:
         frames = _frames(load(arguments[0]))
