@@ -238,6 +238,15 @@ async def test_a_backlog_waits_for_a_slow_reader_and_holds_up_nobody_else(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "READERS", 1)
+    reads = 0
+    read = stage.store.channel_messages
+
+    async def counted(*arguments: Any) -> list[Message]:
+        nonlocal reads
+        reads += 1
+        return await read(*arguments)
+
+    monkeypatch.setattr(stage.store, "channel_messages", counted)
     live = stage.configured()
     made = [await stage.publish("/a") for _ in range(100)]
     slow = stage.follow("/shop/a", last=made[0], live=live)
@@ -247,6 +256,7 @@ async def test_a_backlog_waits_for_a_slow_reader_and_holds_up_nobody_else(
     while len(events(quick)) < 99:
         await asyncio.sleep(0)
     assert events(slow) == []
+    assert reads == 3, "one page of the slow one's, which it did not take, and two of the other's"
     slow.source.resume()
     await settled(live)
     assert events(slow) == made[1:]
