@@ -116,11 +116,8 @@ class Journal:
             self._forget([key])
 
     def replay(self) -> None:
-        """Hand what waits to the store, in order, if it can write; look again in a moment otherwise."""
+        """Hand what waits to the store, in order. What it refuses waits on, and is tried again in a moment."""
         if not self._open or self._under_way or not self._waiting:
-            return
-        if not self._ingest.store.writable:
-            self._later()
             return
         batch = list(islice(self._waiting.values(), BATCH))
         self._under_way = len(batch)

@@ -85,7 +85,10 @@ class JournalFile:
         return lines
 
     def append(self, text: bytes, done: Written) -> None:
-        self._jobs.put(_Line(line_of(text), done))
+        if self._fd < 0:
+            self._loop.call_soon(done, "the journal is closed")
+        else:
+            self._jobs.put(_Line(line_of(text), done))
 
     def truncate(self) -> None:
         """Empty the file: nothing in it, nor in the queue before this call, is needed any more."""

@@ -19,7 +19,7 @@ from tests.support.stores import a_message, accepted
 from gatepost import log
 from gatepost.clock import ManualClock
 from gatepost.config.schema import Emit
-from gatepost.events.emission import compile_rule
+from gatepost.events.emission import Outcome, RuleError, compile_rule
 from gatepost.events.emit import Emitter
 from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Entry, Journal
@@ -573,3 +573,16 @@ async def test_the_gateways_own_502_makes_no_message(gateway: Gateway) -> None:
     assert order.client.status == 502
     assert await gateway.store.made() == []
     assert not order.x.held
+
+
+def test_every_outcome_is_told_to_users() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "emit.md").read_text()
+    words = [word for name, word in vars(Outcome).items() if name.isupper() and word != Outcome.EMITTED]
+    assert words
+    assert [word for word in words if f"`{word}`" not in page] == []
+
+
+def test_a_rule_that_does_not_compile_tells_every_fault_with_its_setting() -> None:
+    with pytest.raises(RuleError) as raised:
+        compile_rule(rule(when="response.status", channels=("fine", "${nobody}"), id="${"))
+    assert [setting for setting, _ in raised.value.faults] == ["when", "channels[1]", "id"]

@@ -211,6 +211,18 @@ async def test_settling_writes_a_line_and_the_last_one_empties_the_file(node: No
     assert node.path.read_bytes() == b""
 
 
+async def test_emptying_the_file_spares_what_is_on_its_way_to_it(node: Node) -> None:
+    await node.store.fail()
+    async with node.life() as journal:
+        await node.keep(journal, "k1")
+        keeping = asyncio.ensure_future(node.keep(journal, "k2"))
+        await asyncio.sleep(0)  # handed in, not yet written
+        journal.settle("k1")
+        await keeping
+    async with node.life() as journal:
+        assert journal.waiting == 1
+
+
 async def test_a_look_is_taken_again_by_itself(node: Node) -> None:
     async with node.life():
         pass

@@ -141,3 +141,22 @@ async def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
     await file.close()
     await file.close()
     assert len(parse(path.read_bytes()).whole) == 100
+
+
+async def test_nothing_is_kept_before_its_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: moments.append("synced"))
+    file = JournalFile(tmp_path / "journal", limit=1_000)
+    await file.open()
+    told = asyncio.Event()
+    file.append(b"one", lambda reason: (moments.append("told"), told.set())[1])
+    await asyncio.wait_for(told.wait(), 5)
+    await file.close()
+    assert moments == ["synced", "told"]
+
+
+async def test_a_closed_journal_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    file = JournalFile(tmp_path / "journal", limit=1_000)
+    await file.open()
+    await file.close()
+    assert "closed" in await append(file, b"one")
