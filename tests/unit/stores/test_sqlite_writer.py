@@ -17,7 +17,8 @@ from gatepost.clock import ManualClock
 from gatepost.lifecycle import State
 from gatepost.model import App
 from gatepost.stores import sqlite_batch, sqlite_reader, sqlite_writer
-from gatepost.stores.base import Accepted, Filter, Refused
+from gatepost.stores.base import Accepted, Filter, Refused, Repeated
+from gatepost.stores.recent_keys import RecentKeys
 from gatepost.stores.sqlite import SqliteStore
 from gatepost.stores.sqlite_batch import Bulk
 from gatepost.stores.sqlite_files import open_reader
@@ -229,6 +230,55 @@ async def test_a_short_page_says_where_to_go_on(opened: Callable[..., Any], monk
             pages.append([outcomes.index(Accepted(message.id)) for message in page.items])
             done, iterator = page.done, page.iterator
         assert pages == ([[3, 4], [], [], []] if ascending else [[], [], [], [4, 3]])
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+async def test_a_page_made_of_several_scans_has_each_row_once(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, ascending: bool
+) -> None:
+    monkeypatch.setattr(sqlite_reader, "SCAN", 10)
+    monkeypatch.setattr(sqlite_reader, "PATIENCE", 60.0)
+    store = await opened()
+    app, _ = await an_app(store)
+    outcomes = await accepted_all(store, [a_message(app) for _ in range(35)])
+    page = await store.list_messages(
+        app.key, Filter(limit=33, event_types=["order.created", "none"], ascending=ascending)
+    )
+    expected = [outcome.id for outcome in outcomes]
+    assert [message.id for message in page.items] == (expected if ascending else expected[::-1])[:33]
+    assert page.iterator == page.items[-1].id
+
+
+async def test_two_channels_with_the_same_hash_stay_apart(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite_batch, sqlite_reader):
+        monkeypatch.setattr(module, "channel_key", lambda app, channel: 7)
+    store = await opened()
+    app, _ = await an_app(store)
+    other, _ = await an_app(store)
+    one, both, _ = await accepted_all(
+        store,
+        [
+            a_message(app, channels=("/one",)),
+            a_message(app, channels=("/one", "/two")),
+            a_message(other, channels=("/one",)),
+        ],
+    )
+    listed = await store.channel_messages(app.key, "/one", 0, 10)
+    assert [message.id for message in listed] == [one.id, both.id]
+    assert [message.id for message in await store.channel_messages(app.key, "/two", 0, 10)] == [both.id]
+
+
+async def test_two_automatic_keys_with_the_same_hash_stay_apart(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened()
+    app, _ = await an_app(store)
+    first = await accepted(store, a_message(app, idempotency_key="auto_1"))
+    monkeypatch.setattr(RecentKeys, "find", lambda self, app, key, now: first.id)
+    assert isinstance(await accepted(store, a_message(app, idempotency_key="auto_2")), Accepted)
+    assert await accepted(store, a_message(app, idempotency_key="auto_1")) == Repeated(first.id, same=True)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 4, 5, 21, 64, 85, 200])
