@@ -273,6 +273,7 @@ class Route:
     """A compiled route: what matched traffic meets, in order. Immutable once its snapshot serves."""
 
     __slots__ = (
+        "access_log",
         "body_limit",
         "buffer_body",
         "handler",
@@ -293,6 +294,7 @@ class Route:
         self.service = service
         self.policies = tuple(sorted(policies, key=lambda p: p.phase))  # stable: the file's order within a phase
         self.upgrade = False
+        self.access_log = True
         self.body_limit: int | None = None  # bytes; None: the listener's
         self.buffer_body = any(p.needs_request_body for p in self.policies)
         # Plain calls where every policy answers from memory; `steps` (awaited where its flag is set) where one

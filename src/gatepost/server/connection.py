@@ -12,6 +12,8 @@ the connection is only ever cut, so that a client never takes half a response fo
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Awaitable
 from typing import Final, cast
@@ -37,6 +39,8 @@ LINGER: Final = 2.0  # seconds in which what a refused client still sends is thr
 HALF_CLOSED: Final = 1.0  # seconds that an exchange may go on once the client has closed its sending side
 RATE_WINDOW: Final = 10.0  # seconds over which a body's rate is averaged
 WRITE_BUFFER: Final = 65_536  # bytes unsent above which the source is paused
+
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with a reset
 
 # How the body of the response is written.
 _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = range(4)
@@ -626,7 +630,7 @@ class Connection(asyncio.Protocol):
                 step(x)
             except Exception as error:
                 log.event("policy_failed", level="error", request_id=x.id, route=x.route.name, reason=str(error))
-        if self._gate.recorder is not None:
+        if self._gate.recorder is not None and x.route.access_log:
             self._gate.recorder.record(x, time.monotonic())
 
     def _give_up(self, x: Exchange, outcome: str) -> None:
@@ -709,8 +713,13 @@ class Connection(asyncio.Protocol):
         self.deadline = time.monotonic() + LINGER
 
     def _abort(self) -> None:
+        """Reset the connection. Without SO_LINGER an abort is an ordinary end to the client, and where only the end
+        of the connection ends a body (HTTP/1.0), half a response would look whole."""
         self._lingering = True
         if not self._lost():
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()
 
     def _lost(self) -> bool:
