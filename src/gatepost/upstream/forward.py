@@ -126,15 +126,13 @@ class Forward(Handler):
         head = x.head
         method = head.method
         if self._raw and head.target[:1] == b"/":
-            path = head.target
-            if self._strip:
-                path = strip_prefix(path, self._strip)
+            path = head.target.partition(b"?")[0]
         else:
             path = x.path.encode()
-            if self._strip:
-                path = strip_prefix(path, self._strip)
-            if x.query:
-                path += b"?" + x.query
+        if self._strip:
+            path = strip_prefix(path, self._strip)
+        if x.query:  # not the target's own: a policy may have taken a credential out of it
+            path += b"?" + x.query
         if target.base:
             path = target.base + path
         host = (head.host if self._preserve_host else b"") or target.host_header
