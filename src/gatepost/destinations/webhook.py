@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from gatepost import __version__
 from gatepost.clock import Clock
@@ -263,8 +263,7 @@ class _Connection(asyncio.Protocol):
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         sending = self._sending
