@@ -20,7 +20,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from math import ceil, inf
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -31,6 +31,7 @@ MAX_KEYS: Final = 1 << 20  # 120 MiB where each was seen once
 _SHARDS: Final = 64  # a dictionary of 16,384 grows in 0.4 ms, one of a million in 32
 _SHARED: Final = 1_024
 _BUCKETS: Final = 128
+_NO_SHARDS: Final[Sequence[dict[int, Any]]] = ({},) * _SHARDS  # read only
 _TINY: Final = 1e-9  # a wait that rounding made nothing
 
 _State = TypeVar("_State")
@@ -53,13 +54,14 @@ class Limiter(Generic[_State]):
         self.window = window
         self._latest = -inf
         self._max_keys = max_keys // _SHARDS
-        self._shards: list[dict[int, _State]] = [{} for _ in range(_SHARDS)]
-        self._queue: deque[int] = deque()  # every name once: the order in which they are looked at
+        self._shards: Sequence[dict[int, _State]] = _NO_SHARDS  # until the first key: 5 KiB for each of 10,000 routes
+        self._queue: deque[int]  # every name once: the order in which they are looked at
         self._takes = 0
 
-    def __len__(self) -> int:
-        """Keys in memory."""
-        return len(self._queue)
+    @property
+    def keys(self) -> int:
+        """How many are in memory."""
+        return sum(map(len, self._shards))
 
     def check(self, key: str, now: float) -> float:
         """0.0 if a request may pass at `now`, else the seconds to wait. Consumes nothing."""
@@ -86,16 +88,20 @@ class Limiter(Generic[_State]):
         shard = self._shards[name & _SHARDS - 1]
         state = shard.get(name)
         if state is None:
-            return self._first(name, shard, now)
+            return self._first(name, now)
         shard[name] = state = self._count(state, now)
         self._takes += 1
         if not self._takes & 15:
             self._forget(2)
         return self._usage(state, now)
 
-    def _first(self, name: int, shard: dict[int, _State], now: float) -> Usage:
+    def _first(self, name: int, now: float) -> Usage:
         """A key that is not in the table. Where it shared a count while the table was full, it starts from a copy:
         otherwise it could pass twice in one window."""
+        if self._shards is _NO_SHARDS:
+            self._shards = [{} for _ in range(_SHARDS)]
+            self._queue = deque()
+        shard = self._shards[name & _SHARDS - 1]
         shared = name & _SHARED - 1
         state = shard.get(shared)
         if len(shard) >= self._max_keys:
