@@ -69,6 +69,15 @@ class Json:
             pass
         raise self._missing(steps)
 
+    def items(self, steps: Steps) -> list[Json] | None:
+        """The items of the list at `steps`, each a document of its own; None where no list is."""
+        text = self.part(steps)
+        if text[:1] != b"[":
+            return None
+        parts = self._split(text, steps)
+        name = ".".join([self._name, *map(str, steps)])
+        return [Json(bytes(part), f"{name}[{place}]") for place, part in enumerate(parts)]  # type: ignore[arg-type]
+
     def _split(self, text: bytes, steps: Steps) -> dict[str, msgspec.Raw] | list[msgspec.Raw]:
         try:
             if text[:1] == b"{":

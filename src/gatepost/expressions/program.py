@@ -127,7 +127,7 @@ class _Builder:
         self._source = source
         self._variables = variables
         self._checked = Checked(source.serialized)
-        self._paths: dict[int, set[tuple[str, tuple[str, ...]]]] = {}
+        self._loop_names: frozenset[str] = frozenset()  # of the loops around the part that is being built
         self.references: frozenset[str] = frozenset(name for name, _ in self._inputs(self._checked.root, frozenset()))
 
     def build(self) -> Node:
@@ -151,7 +151,7 @@ class _Builder:
         if isinstance(expr, Const):
             return nodes.Constant(expr.value) if expr.kind != "bytes" else None
         if isinstance(expr, Ident):
-            return nodes.Variable(expr.name) if expr.name in self._variables else None
+            return nodes.Variable(expr.name) if self._is_known(expr.name) else None
         if isinstance(expr, Select) and expr.test:
             operand = self._path(expr.operand)
             return None if operand is None else nodes.Has(operand, expr.field)
@@ -163,7 +163,10 @@ class _Builder:
             return self._object(expr)
         if isinstance(expr, Call):
             return self._path(expr) or self._call(expr)
-        return None
+        return self._loop(expr)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._variables or name in self._loop_names
 
     def _path(self, expr: Expr) -> Node | None:
         found = self._steps(expr)
@@ -175,7 +178,7 @@ class _Builder:
     def _steps(self, expr: Expr) -> tuple[str, Steps] | None:
         """`variable.a['b'][0]` as its name and steps."""
         if isinstance(expr, Ident):
-            return (expr.name, ()) if expr.name in self._variables else None
+            return (expr.name, ()) if self._is_known(expr.name) else None
         if isinstance(expr, Select) and not expr.test:
             found = self._steps(expr.operand)
             return None if found is None else (found[0], (*found[1], expr.field))
@@ -189,16 +192,37 @@ class _Builder:
         return None
 
     def _object(self, expr: MapLiteral) -> Node | None:
-        keys = [key.value for key, _ in expr.entries if isinstance(key, Const) and key.kind == "string"]
+        keys = [key.value for key, _ in expr.entries if isinstance(key, Const) and key.kind in ("string", "int")]
         if expr.message or len(keys) != len(expr.entries):
             return None
         texts = [str(key) for key in keys]
-        for key in texts:
-            if texts.count(key) > 1:
-                raise ExpressionError(f"the key `{key}` stands twice in one object")
-        return nodes.Object(
-            tuple((key, self._node(value)) for key, (_, value) in zip(texts, expr.entries, strict=True))
-        )
+        for text in texts:
+            if texts.count(text) > 1:
+                raise ExpressionError(f"the key `{text}` stands twice in one object")
+        values = [self._node(value) for _, value in expr.entries]
+        return nodes.Object(tuple(zip(keys, values, strict=True)))  # type: ignore[arg-type]
+
+    def _loop(self, expr: Comprehension) -> Node | None:
+        """`map` and `filter`: `collected + [item]`, or `condition ? collected + [item] : collected`."""
+        if expr.name in self._variables:
+            return None  # `.name` still means the variable: the runtime knows which is which
+        step, condition = expr.step, None
+        if isinstance(step, Call) and step.function == "_?_:_":
+            condition, step, otherwise = step.arguments
+            if not isinstance(otherwise, Ident) or otherwise.name != expr.result_name:
+                return None
+        if not (isinstance(step, Call) and step.function == "_+_" and isinstance(expr.start, ListLiteral)):
+            return None
+        collected, item = step.arguments
+        if not (isinstance(collected, Ident) and collected.name == expr.result_name and isinstance(item, ListLiteral)):
+            return None
+        items = self._node(expr.range)
+        outer, self._loop_names = self._loop_names, self._loop_names | {expr.name}
+        try:
+            test = None if condition is None else self._node(condition)
+            return nodes.Loop(items, expr.name, test, self._node(item.items[0]))
+        finally:
+            self._loop_names = outer
 
     def _call(self, expr: Call) -> Node | None:
         function, arguments = expr.function, expr.arguments
@@ -264,7 +288,7 @@ class _Builder:
         """What `expr` reads: variables, and how far into each it goes by keys that are written out."""
         if isinstance(expr, Ident):
             name = expr.name.removeprefix(".")
-            return {(name, ())} if name in self._variables and expr.name not in bound else set()
+            return {(name, ())} if self._is_known(name) and expr.name not in bound else set()
         if isinstance(expr, Const):
             return set()
         if isinstance(expr, Select) or (isinstance(expr, Call) and expr.function == "_[_]"):
@@ -280,7 +304,7 @@ class _Builder:
     def _reached(self, expr: Expr, bound: frozenset[str]) -> tuple[str, tuple[str, ...]] | None:
         if isinstance(expr, Ident):
             name = expr.name.removeprefix(".")
-            return (name, ()) if name in self._variables and expr.name not in bound else None
+            return (name, ()) if self._is_known(name) and expr.name not in bound else None
         if isinstance(expr, Select):
             reached = self._reached(expr.operand, bound)
             return None if reached is None else (reached[0], (*reached[1], expr.field))

@@ -17,7 +17,7 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_encoders, ext_math, ext_strings
 
 from gatepost.errors import ExpressionError
-from gatepost.expressions.nodes import Environment, Node, Variable
+from gatepost.expressions.nodes import Environment, Node, Scope, Variable
 from gatepost.expressions.payload import Steps
 
 Type: TypeAlias = Literal["string", "int", "bool", "strings", "json"]  # `strings` maps text to text
@@ -78,7 +78,9 @@ class Evaluation(Node):
         for variable, paths in self._inputs:
             value = variable.value(env)
             data[variable.name] = _narrowed(value, paths) if paths else _mapping(value)
-        self._measure(data)
+        steps = self._measure(data)
+        if type(env) is Scope:
+            env.spend(steps)
         try:
             result = self._expression.eval(data=data)
             failed = result.type() == _ERROR
@@ -89,9 +91,9 @@ class Evaluation(Node):
             raise ExpressionError(_shortened(str(value)))
         return _python(value)
 
-    def _measure(self, data: dict[str, Any]) -> None:
-        """Refuse what would cost too much, and what the runtime would take for something else: it cuts a text at
-        its first NUL, and knows integers of 64 bits only."""
+    def _measure(self, data: dict[str, Any]) -> int:
+        """What the evaluation costs, in steps of about a microsecond. Refuses what would cost too much, and what the
+        runtime would take for something else: it cuts a text at its first NUL, and knows integers of 64 bits only."""
         items, text = -len(data), 0
         waiting: list[Any] = [data]
         while waiting:
@@ -114,6 +116,7 @@ class Evaluation(Node):
                 raise ExpressionError(f"too costly: more than {self._max_items} values go in")
         if text > self._max_text:
             raise ExpressionError(f"too costly: more than {self._max_text} characters go in")
+        return _CALL_STEPS + items + text // 100
 
 
 def _by_variable(
@@ -158,7 +161,8 @@ def _python(value: Any) -> Any:
     if kind is list:
         return [_python(item) for item in value]
     if kind is dict:
-        return {_python(key): _python(item) for key, item in value.items()}
+        # The runtime's order is random, another one each time; a message made twice must be the same twice.
+        return {_python(key): _python(value[key]) for key in sorted(value, key=str)}
     if kind is bytearray:
         return bytes(value)
     if kind is cel.Type:
@@ -221,6 +225,7 @@ _TYPES: Final[dict[Type, cel.Type]] = {
     "json": cel.Type.DYN,
 }
 _ERROR: Final = cel.Type.ERROR
+_CALL_STEPS: Final = 5
 _MIN_INT: Final = -(1 << 63)
 _MAX_UINT: Final = (1 << 64) - 1
 _COMPLAINT: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")

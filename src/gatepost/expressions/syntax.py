@@ -62,8 +62,17 @@ class Comprehension(NamedTuple):
 
     raw: bytes
     range: Expr
-    bound: frozenset[str]  # the names that exist inside of it
-    inside: tuple[Expr, ...]
+    name: str  # of the item
+    result_name: str  # of what is collected
+    bound: frozenset[str]  # all names that exist inside of it
+    start: Expr
+    condition: Expr
+    step: Expr
+    result: Expr
+
+    @property
+    def inside(self) -> tuple[Expr, ...]:
+        return self.start, self.condition, self.step, self.result
 
 
 Expr: TypeAlias = Const | Ident | Select | Call | ListLiteral | MapLiteral | Comprehension
@@ -154,8 +163,9 @@ class Checked:
     def _comprehension(self, raw: bytes, message: bytes) -> Comprehension:
         parts = dict(_fields(message))
         bound = frozenset(_text(parts[number]) for number in (1, 3, 8) if number in parts)
-        inside = tuple(self._expr(_bytes(parts[number])) for number in (4, 5, 6, 7) if number in parts)
-        return Comprehension(raw, self._expr(_bytes(parts[2])), bound, inside)
+        start, condition, step, result = (self._expr(_bytes(parts[number])) for number in (4, 5, 6, 7))
+        range_ = self._expr(_bytes(parts[2]))
+        return Comprehension(raw, range_, _text(parts[1]), _text(parts[3]), bound, start, condition, step, result)
 
 
 def _constant(raw: bytes, message: bytes) -> Const:

@@ -40,14 +40,15 @@ class ExchangeEnvironment:
     """The values for one exchange, each made when it is asked for. Bodies are decoded at most once, however many
     expressions look at them. Not to be kept after the exchange's end."""
 
-    __slots__ = ("_request_body", "_response_body", "exchange")
+    __slots__ = ("_request_body", "_request_json", "_response_body", "_response_json", "exchange")
 
     def __init__(self, x: Exchange, *, request_body: bytes | None = None, response_body: bytes | None = None) -> None:
         """A body that is not handed in (`request_body`: not in `x.body` either) is one that expressions cannot read."""
         self.exchange = x
-        body = x.body if request_body is None else request_body
-        self._request_body = None if body is None else Json(body, "request.body")
-        self._response_body = None if response_body is None else Json(response_body, "response.body")
+        self._request_body = request_body
+        self._response_body = response_body
+        self._request_json: Json | None = None
+        self._response_json: Json | None = None
 
     def __getitem__(self, name: str, /) -> Any:
         return _GETTERS[name](self)
@@ -87,15 +88,20 @@ def _query(raw: bytes) -> dict[str, str]:
 
 
 def _request_body(env: ExchangeEnvironment) -> Json:
-    if env._request_body is None:
-        raise ExpressionError("request.body was not kept: it is streamed, or too large")
-    return env._request_body
+    if env._request_json is None:
+        body = env.exchange.body if env._request_body is None else env._request_body
+        if body is None:
+            raise ExpressionError("request.body was not kept: it is streamed, or too large")
+        env._request_json = Json(body, "request.body")
+    return env._request_json
 
 
 def _response_body(env: ExchangeEnvironment) -> Json:
-    if env._response_body is None:
-        raise ExpressionError("response.body was not kept: it is streamed, or too large")
-    return env._response_body
+    if env._response_json is None:
+        if env._response_body is None:
+            raise ExpressionError("response.body was not kept: it is streamed, or too large")
+        env._response_json = Json(env._response_body, "response.body")
+    return env._response_json
 
 
 _GETTERS: Final[dict[str, Callable[[ExchangeEnvironment], Any]]] = {

@@ -95,7 +95,35 @@ CONDITIONS = st.recursive(
     ),
     max_leaves=4,
 )
+# Bodies of loops: about the item `i`, and about what is outside.
+ITEMS = evenly(
+    st.sampled_from(
+        [
+            "i",
+            "i.a",
+            "i['b']",
+            "i[0]",
+            "{'k': i, 'j': y}",
+            "[i, r.status]",
+            "i + 1",
+            "[i].map(j, j)",
+            "i.map(j, [i, j, x])",
+        ]
+    ),
+    CONDITIONS,
+    DYNAMIC,
+)
+TESTS = evenly(st.sampled_from(["i == 1", "has(i.a)", "i > 0 || y == 1", "size([i]) == 1", "i in ['a']"]), CONDITIONS)
+RANGES = DYNAMIC | st.sampled_from(["[1, 'a', {'a': 1}]", "x", "r.headers", "[x, y]", "[1, 2].filter(i, i > 1)"])
+LOOPS = evenly(
+    st.tuples(RANGES, ITEMS).map(lambda p: f"{p[0]}.map(i, {p[1]})"),
+    st.tuples(RANGES, TESTS).map(lambda p: f"{p[0]}.filter(i, {p[1]})"),
+    st.tuples(RANGES, TESTS, ITEMS).map(lambda p: f"{p[0]}.map(i, {p[1]}, {p[2]})"),
+    st.tuples(DYNAMIC, ITEMS).map(lambda p: f"{p[0]}.map(x, {p[1].replace('i', 'x') if len(p[1]) < 8 else p[1]})"),
+)
 EXPRESSIONS = evenly(
+    LOOPS,
+    LOOPS,
     COMPARISONS,
     CONDITIONS,
     CONDITIONS,
@@ -121,6 +149,13 @@ def same(one: Any, other: Any) -> bool:
         return True
     if type(one) is not type(other):
         return False
+    if (
+        isinstance(one, list)
+        and isinstance(other, list)
+        and one
+        and all(isinstance(key, str) for key in [*one, *other])
+    ):
+        return sorted(one) == sorted(other)  # a loop over an object has no order in CEL
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, dict):
@@ -137,6 +172,7 @@ def same(one: Any, other: Any) -> bool:
     st.dictionaries(st.sampled_from("ab"), PLAIN),
     PLAIN,
 )
+@example("x.map(x, .x == x)", [1], None, 0, {}, "")
 @example("x == 1", True, None, 0, {}, "")
 @example("x == 9007199254740992.0", 2**53 + 1, None, 0, {}, "")
 @example("x.a || true", {}, None, 0, {}, "")
