@@ -86,7 +86,7 @@ def play(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
                 await asyncio.sleep(0)
                 assert a.trap.connections == trapped
 
-        request.param(main())
+        request.param(asyncio.wait_for(main(), 10))
 
     return run
 
@@ -96,7 +96,7 @@ URLS = [
     *("http://127.0.0.1:PORT/", "http://127.0.0.1.:PORT/", "http://127.8.8.8:PORT/", "http://0.0.0.0:PORT/"),
     *("http://2130706433:PORT/", "http://0x7f000001:PORT/", "http://0x7F.1:PORT/", "http://017700000001:PORT/"),
     *("http://0177.0.0.1:PORT/", "http://0177.0.0.01:PORT/", "http://127.1:PORT/", "http://127.0.1:PORT/"),
-    *("http://0:PORT/", "http://0x0:PORT/", "http://127.0.0.1.nip.invalid.:PORT/@127.0.0.1", "http://127.00.0.1:PORT/"),
+    *("http://0:PORT/", "http://0x0:PORT/", "http://127.00.0.1:PORT/"),
     *("http://localhost:PORT/", "http://LOCALHOST.:PORT/", "http://a.localhost:PORT/"),
     *("http://[::1]:PORT/", "http://[::]:PORT/", "http://[0:0:0:0:0:0:0:1]:PORT/", "http://[::127.0.0.1]:PORT/"),
     *("http://[::ffff:127.0.0.1]:PORT/", "http://[::ffff:7f00:1]:PORT/", "http://[::ffff:0:127.0.0.1]:PORT/"),
@@ -122,8 +122,7 @@ def test_every_spelling_of_an_inner_address_is_refused(play: Callable[[Scenario]
             try:
                 await a.refused(url)
             except UpstreamError as error:  # a name that nobody has: not connected to either
-                assert error.problem.slug == "upstream-unresolved"  # noqa: PT017
-                assert "nip.invalid" in url or "a.localhost" in url
+                assert (error.problem.slug, "a.localhost" in url) == ("upstream-unresolved", True)  # noqa: PT017
 
     play(scenario)
 
@@ -150,13 +149,13 @@ def test_an_alias_of_an_inner_name_is_refused(play: Callable[[Scenario], None]) 
     play(scenario)
 
 
-def test_of_mixed_answers_only_what_may_be_connected_to_is(play: Callable[..., None]) -> None:
+def test_of_mixed_answers_only_what_may_be_connected_to_is(play: Callable[[Scenario], None]) -> None:
     async def scenario(a: Attack) -> None:
-        a.names.say("mixed.example", ["10.0.0.1", "127.0.0.1", "169.254.169.254"])
-        guard = Guard(["127.0.0.1/32"])
-        assert await a.deliver("http://mixed.example:PORT/", guard) == "127.0.0.1"
+        a.names.say("mixed.example", ["127.0.0.1", "127.0.0.2", "10.0.0.1"])  # the trap is at the first of them
+        with pytest.raises(UpstreamError, match="connection refused"):
+            await a.deliver("http://mixed.example:PORT/", Guard(["127.0.0.2/32"]))
 
-    play(scenario, trapped=1)
+    play(scenario)
 
 
 def test_a_name_that_changes_its_answer_never_leads_inside(play: Callable[[Scenario], None]) -> None:

@@ -45,6 +45,8 @@ def listen(text: str, *, backlog: int = BACKLOG) -> socket.socket:
         sock = _unix(host, backlog) if port < 0 else _tcp(host, port, backlog)
     except OSError as error:
         raise ListenError(_sentence(text, error)) from None
+    except UnicodeError:
+        raise ListenError(f"cannot listen on {text}: this is not the name of a host") from None
     sock.setblocking(False)
     return sock
 
