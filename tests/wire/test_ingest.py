@@ -230,3 +230,66 @@ async def test_a_stream_passes_unbuffered(listener: Listener) -> None:
         sent.set()
         await client.until(b"0\r\n\r\n")
     assert await listener.store.made() == []
+
+
+async def test_once_nothing_is_made_of_it_an_exchange_without_a_client_ends(listener: Listener) -> None:
+    acting, left, dropped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def endless(x: Exchange) -> None:
+        acting.set()
+        await left.wait()
+        x.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await x.gone()
+        dropped.set()
+
+    listener.backend.script = endless
+    client = await listener.post("/orders", b"{}")
+    await acting.wait()
+    await reset(listener, client)
+    left.set()
+    await asyncio.wait_for(dropped.wait(), 5)
+    assert not listener.gate.connections
+
+
+async def test_a_request_that_did_not_come_whole_is_dropped(listener: Listener) -> None:
+    dropped = asyncio.Event()
+
+    async def wait_for_the_body(x: Exchange) -> None:
+        await x.gone()
+        dropped.set()
+
+    listener.backend.script = wait_for_the_body
+    client = await RawClient.connect(listener.address)
+    client.send(b"POST /orders HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\n", b"x" * 1000)
+    await listener.backend.request()
+    client.abort()
+    await asyncio.wait_for(dropped.wait(), 5)
+    assert not listener.gate.connections
+
+
+async def test_an_upstream_that_breaks_off_for_nobody_leaves_nothing_behind(listener: Listener) -> None:
+    acting, left, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def breaks_off(x: Exchange) -> None:
+        acting.set()
+        await left.wait()
+        x.write(CREATED[:-1])
+        x.close()
+
+    listener.backend.script = breaks_off
+    listener.gate.empty = ended.set
+    client = await listener.post("/orders", b"{}")
+    await acting.wait()
+    await reset(listener, client)
+    listener.gate.drain()
+    left.set()
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def reset(listener: Listener, client: RawClient) -> None:
+    """The client is gone, with a reset, and its connection knows: nothing else tells of it while it is held."""
+    (connection,) = listener.gate.connections
+    assert isinstance(connection, Connection)
+    client.abort()
+    while not connection._lost():
+        await asyncio.sleep(0.001)

@@ -134,8 +134,8 @@ class Connection(asyncio.Protocol):
         if tunnel is not None:
             tunnel.abort()
             self._end(x)
-        elif x is not None and not x.held:
-            self._give_up(x, "client-gone")
+        elif x is not None and (self._body_open or not x.held):
+            self._give_up(x, "client-gone")  # of a request that did not come whole, no event can be made
         elif x is not None:
             return  # a held exchange goes on without its client; what it writes is thrown away, its end leaves
         gate.leave(self)
@@ -458,6 +458,11 @@ class Connection(asyncio.Protocol):
         if self._x is not x:
             source.cancel()
             return
+        if self._lost() and not x.held:
+            # It was held until now, and its client has left meanwhile: what follows is for nobody, perhaps for ever.
+            self._give_up(x, "client-gone")
+            self._gate.leave(self)
+            return
         self._source = source
         self._write(self._head(x, status, fields, length))
         if not self._writing:
@@ -566,6 +571,8 @@ class Connection(asyncio.Protocol):
         if truncated_by_close and not self._lost():
             self._lingering = True
             self._transport.close()  # what was sent arrives, and visibly ends too soon
+        elif self._lost():
+            self._gate.leave(self)
         else:
             self._abort()  # an end of the connection would look like an end of the body: reset it
 
