@@ -68,7 +68,7 @@ async def running(
     on_reply: Callable[[str, str, Any, Reply], None] | None = None,
     **parts: Any,
 ) -> AsyncIterator[Api]:
-    clock = ManualClock()
+    clock = ManualClock(1_800_000_000.0)
     store = SqliteStore(str(folder / "gatepost.db"), clock=clock)
     await store.open()
     try:

@@ -6,7 +6,7 @@ from typing import Annotated, NotRequired
 
 import msgspec
 from fastapi import APIRouter, Query, Response
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from gatepost import ids
@@ -18,6 +18,7 @@ from gatepost.api.fields import AppName, IdempotencyKey, In, Iterator, Limit, Me
 from gatepost.model import App
 
 _RATE = AliasChoices("throttleRate", "rateLimit")
+_uid: TypeAdapter[str] = TypeAdapter(Uid)
 _LABEL = Field(min_length=1, examples=["My first application"])
 
 
@@ -153,13 +154,16 @@ def routes(context: Context) -> APIRouter:
 
 
 def named(name: str, uid: str | None, what: str) -> str:
-    """The uid that an object gets which is put where there was none."""
-    prefix = {"app": "app", "endpoint": "ep"}[what]
-    if ids.decode(prefix, name) is not None:
+    """The uid of an object that is put where there was none: the name in the path. Raises 404 where that is an id,
+    which only Gatepost makes, and 422 where it is no uid or not the body's."""
+    if ids.decode({"app": "app", "endpoint": "ep"}[what], name) is not None:
         raise not_found(what, name)
     if uid not in (None, name):
         raise Unprocessable(Fault(("body", "uid"), "uid must be the one in the path, or absent"))
-    return name
+    try:
+        return _uid.validate_python(name)
+    except ValidationError as error:
+        raise Unprocessable(Fault(("path", f"{what}_id"), error.errors()[0]["msg"])) from None
 
 
 def _new(wanted: ApplicationIn, uid: str | None = None) -> App:
