@@ -8,7 +8,8 @@ from typing import Final, TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-_KEPT: Final = 4096  # answers; peers choose their addresses, so the memory for them is bounded
+_KEPT: Final = 4096  # answers; others choose the addresses, so the memory for them is bounded
+_LONGEST: Final = 64  # characters of an address that an answer is kept for
 
 
 def parse_network(text: str) -> Network:
@@ -48,6 +49,8 @@ class Networks:
         answer = self._answers.get(address)
         if answer is None:
             answer = self._search(address)
+            if len(address) > _LONGEST:
+                return answer
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
             self._answers[address] = answer

@@ -1,5 +1,5 @@
 """Lookups through c-ares: /etc/hosts, the name servers and search list of resolv.conf, A and AAAA at once, in the order
-of RFC 6724, with TTLs. docs/decisions/dns.md says why c-ares."""
+of RFC 6724, with TTLs. docs/decisions/0030-dns-through-c-ares.md says why c-ares."""
 
 from __future__ import annotations
 

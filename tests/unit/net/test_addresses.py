@@ -36,6 +36,8 @@ def test_the_kept_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for last in range(10):
         assert networks.contains(f"10.0.0.{last}")
     assert len(networks._answers) <= 3
+    networks.contains("x" * 65_536)
+    assert max(map(len, networks._answers)) <= 64
 
 
 @pytest.mark.parametrize(
