@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from typing_extensions import TypedDict
 
 from gatepost.errors import GatepostError, StoreUnavailable
@@ -107,17 +108,30 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers) if error.headers else None
         if error.status_code == 404:
             return refusal(404, "not_found", f"The API has no path {request.url.path}.")
         if error.status_code == 405:
-            return refusal(405, "method_not_allowed", f"{request.method} is not allowed here.", headers)
-        return refusal(error.status_code, "bad_request", str(error.detail), headers)
+            allow = ", ".join(_methods(api, request.url.path))
+            return refusal(405, "method_not_allowed", f"Allowed here: {allow}.", {"allow": allow})
+        # What is left is a body that is not even text.
+        return unprocessable([Fault(("body",), "the body is not JSON", "value_error.jsondecode")])
 
     @api.exception_handler(Exception)
     async def of_nobody(_: Request, __: Exception) -> Response:
         # The framework raises it again after this answer, and the ASGI handler logs it.
         return refusal(500, "server_error", "Something went wrong in Gatepost; its log says what.")
+
+
+def _methods(api: FastAPI, path: str) -> list[str]:
+    """What RFC 9110 §15.5.6 wants of a 405: every method of this path. The framework names those of one route."""
+    return sorted(
+        {
+            method
+            for route in api.routes
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+            if route.matches({"type": "http", "path": path, "method": method, "root_path": ""})[0] is Match.FULL
+        }
+    )
 
 
 def _fault(item: dict[str, Any]) -> Fault:

@@ -1,0 +1,254 @@
+"""What holds for every path: refusals, repeated requests, the documents, health."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.asgi import AsgiClient
+from tests.support.control_api import URL, Api
+
+from gatepost.api import OPEN_PATHS, idempotency
+from gatepost.api.idempotency import Idempotency
+from gatepost.clock import ManualClock
+from gatepost.errors import StoreUnavailable
+
+APPS = "/api/v1/app"
+
+
+# refusals
+
+
+async def test_every_refusal_has_the_shape_that_svix_clients_read(api: Api) -> None:
+    await api.make_app()
+    for method, path, raw, status, code in (
+        ("GET", "/nowhere", b"", 404, "not_found"),
+        ("GET", f"{APPS}/", b"", 404, "not_found"),
+        ("GET", f"{APPS}/none", b"", 404, "not_found"),
+        ("PATCH", APPS, b"{}", 405, "method_not_allowed"),
+    ):
+        reply = await api.request(method, path, raw=raw)
+        assert (reply.status, reply.json["code"]) == (status, code)
+        assert reply.json["detail"]
+        assert reply.headers["content-type"] == "application/json"
+    assert (await api.request("PATCH", APPS)).headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"name": "x"}}', b"[1]", b'"name"'])
+async def test_a_body_that_is_no_json_object(api: Api, raw: bytes) -> None:
+    reply = await api.request("POST", APPS, raw=raw)
+    assert reply.status == 422
+    assert reply.json["detail"][0]["loc"] == ["body"]
+
+
+async def test_a_store_that_cannot_write_is_503_and_says_when_to_try_again(api: Api) -> None:
+    await api.make_app()
+    await api.store.close()
+    reply = await api.post(APPS, {"name": "x"})
+    assert (reply.status, reply.json["code"], reply.headers["retry-after"]) == (503, "unavailable", "1")
+    assert (await api.get("/api/v1/health")).status == 503
+    assert (await api.get("/api/v1/health/ping")).status == 204
+    assert (await api.get(f"{APPS}/shop")).status == 200
+
+
+async def test_a_fault_of_ours_shows_nothing_of_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(_: str) -> None:
+        raise RuntimeError("swordfish")
+
+    monkeypatch.setattr(type(api.store.directory), "app", lambda self, name: break_down(name))
+    replies: list[Any] = []
+    watched = AsgiClient(api.app, on_reply=lambda *seen: replies.append(seen))
+    with pytest.raises(RuntimeError, match="swordfish"):  # the ASGI handler logs it, after the answer
+        await watched.get(f"{APPS}/shop")
+
+
+async def test_health_answers_head(api: Api) -> None:
+    for path in ("/api/v1/health", "/api/v1/health/ping"):
+        reply = await api.request("HEAD", path)
+        assert (reply.status, reply.body) == (204, b"")
+
+
+# repeated requests
+
+
+async def test_a_repeated_post_gets_the_first_ones_answer(api: Api) -> None:
+    key = {"idempotency-key": "auto_1"}
+    first = await api.post(APPS, {"name": "x"}, headers=key)
+    again = await api.post(APPS, {"name": "x"}, headers=key)
+    other = await api.post(APPS, {"name": "x"}, headers={"idempotency-key": "auto_2"})
+    assert first == again
+    assert first.json["id"] != other.json["id"]
+    assert len(api.store.directory.apps) == 2
+
+
+async def test_a_key_with_another_body_is_refused(api: Api) -> None:
+    key = {"idempotency-key": "k"}
+    await api.post(APPS, {"name": "x"}, headers=key)
+    reply = await api.post(APPS, {"name": "y"}, headers=key)
+    assert reply.status == 422
+    assert reply.json["detail"][0]["loc"] == ["header", "idempotency-key"]
+
+
+async def test_a_key_is_of_one_path(api: Api) -> None:
+    key = {"idempotency-key": "k"}
+    for uid in ("a", "b"):
+        await api.make_app(uid)
+        assert (await api.post(f"{APPS}/{uid}/endpoint", {"url": URL}, headers=key)).status == 201
+    assert len(api.store.directory.endpoints) == 2
+
+
+async def test_two_at_once_make_one(api: Api) -> None:
+    key = {"idempotency-key": "k"}
+    replies = await asyncio.gather(*(api.post(APPS, {"name": "x"}, headers=key) for _ in range(5)))
+    assert len({reply.body for reply in replies}) == 1
+    assert len(api.store.directory.apps) == 1
+
+
+async def test_what_failed_may_be_tried_again_with_its_key(api: Api) -> None:
+    await api.make_app("taken")
+    key = {"idempotency-key": "k"}
+    assert (await api.post(APPS, {"name": "x", "uid": "taken"}, headers=key)).status == 409
+    await api.delete(f"{APPS}/taken")
+    assert (await api.post(APPS, {"name": "x", "uid": "taken"}, headers=key)).status == 201
+
+
+async def test_a_key_is_kept_for_twelve_hours(api: Api) -> None:
+    key = {"idempotency-key": "k"}
+    await api.post(APPS, {"name": "x"}, headers=key)
+    api.clock.advance(idempotency.SECONDS - 1)
+    await api.post(APPS, {"name": "x"}, headers=key)
+    assert len(api.store.directory.apps) == 1
+    api.clock.advance(1)
+    await api.post(APPS, {"name": "x"}, headers=key)
+    assert len(api.store.directory.apps) == 2
+
+
+async def test_an_answer_that_its_client_did_not_wait_for_is_there_when_it_asks_again() -> None:
+    made = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal made
+        made += 1
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"made"})
+
+    kept = Idempotency(app, ManualClock())
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"idempotency-key", b"k")],
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def gone(_: Any) -> None:
+        raise OSError("the client has gone")
+
+    await kept(scope, receive, gone)
+    reply = await AsgiClient(kept, {"idempotency-key": "k"}).post("/")
+    assert (reply.status, reply.body, made) == (201, b"made", 1)
+
+
+async def test_a_failure_wakes_those_who_waited_for_it_and_one_of_them_tries() -> None:
+    calls = 0
+    go = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await go.wait()
+            raise StoreUnavailable("full")
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"made"})
+
+    client = AsgiClient(Idempotency(app, ManualClock()), {"idempotency-key": "k"})
+    waiting = [asyncio.ensure_future(client.post("/")) for _ in range(4)]
+    await asyncio.sleep(0)
+    go.set()
+    first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(first, StoreUnavailable)
+    assert [not isinstance(other, BaseException) and other.status for other in others] == [201, 201, 201]
+    assert calls == 2
+
+
+async def test_the_memory_for_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"made"})
+
+    monkeypatch.setattr(idempotency, "KEPT", 3)
+    kept = Idempotency(app, ManualClock())
+    for number in range(10):
+        await AsgiClient(kept, {"idempotency-key": str(number)}).post("/")
+    assert [key for _, _, key in kept._first] == ["7", "8", "9"]
+
+
+# the documents
+
+
+async def test_the_openapi_document_is_whole(api: Api) -> None:
+    document = (await api.get("/api/v1/openapi.json")).json
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["version"] == "1.2.3"
+    text = str(document)
+    referred = set(re.findall(r"#/components/schemas/(\w+)", text))
+    assert referred == set(document["components"]["schemas"])
+    operations = [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    assert len({operation["operationId"] for _, _, operation in operations}) == len(operations) == 28
+    for path, _, operation in operations:
+        assert operation["description"]
+        assert operation.get("security") == ([] if path in OPEN_PATHS else None)
+
+
+async def test_the_start_makes_the_document(api: Api) -> None:
+    """It takes 0.2 s, which no request should wait for."""
+    async with api.app.router.lifespan_context(api.app):
+        assert api.app.openapi_schema is not None
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in ("href", "src"):
+                self.links.append(str(value))
+            if name == "id":
+                self.anchors.add(str(value))
+
+
+async def test_the_docs_page_loads_nothing_and_its_links_lead_somewhere(api: Api) -> None:
+    reply = await api.get("/docs")
+    page = Page(reply.body.decode())
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+    assert not page.tags & {"script", "img", "link", "iframe"}
+    for link in page.links:
+        assert link == "/api/v1/openapi.json" or link.removeprefix("#") in page.anchors, link
+    for path in (await api.get("/api/v1/openapi.json")).json["paths"]:
+        assert f"<code>{path}</code>" in reply.body.decode()
+
+
+def test_nothing_in_the_api_runs_in_a_thread() -> None:
+    """FastAPI calls a plain `def` in a thread pool, which costs twice as much and runs beside the loop."""
+    folder = Path(idempotency.__file__).parent
+    for file in folder.glob("*.py"):
+        for route in re.finditer(r"@(?:router|api)\.\w+\(.*?\)\n\s+(async )?def ", file.read_text(), re.DOTALL):
+            assert route[1], f"{file.name}: {route[0][:80]}"
