@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gatepost.clock import Clock, SystemClock
 from gatepost.errors import GatepostError, Problem, UpstreamError
+from gatepost.net.addresses import unmapped
 
 SHORTEST: Final = 1.0  # seconds that an answer is kept at least: a TTL of 0 would cost a query for every connection
 LONGEST: Final = 300.0  # and at most: a wrong TTL must not outlive a change by a day
@@ -154,7 +155,7 @@ class _Entry:
 
 def _literal(host: str) -> tuple[str, socket.AddressFamily] | None:
     try:
-        address = ip_address(host)
+        address = unmapped(ip_address(host))
     except ValueError:
         return None
     return str(address), socket.AF_INET if address.version == 4 else socket.AF_INET6

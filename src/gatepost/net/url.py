@@ -11,6 +11,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
+from gatepost.net.addresses import unmapped
+
 _LONGEST: Final = 2048
 _URL: Final = re.compile(r"(?i:(https?))://([^/?#]*)([^#]*)(?:#.*)?")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -19,7 +21,8 @@ _UNSAFE: Final = re.compile(r"[^!-~]|\\")
 
 
 class Url(NamedTuple):
-    """`host` is a name or an address in its one spelling: lower case, without brackets or a trailing dot.
+    """`host` is a name or an address in its one spelling: lower case, without brackets or a trailing dot, and IPv4
+    where IPv6 only maps it.
 
     `target` is the path with the query, as written, for the request line; a fragment is never sent.
     """
@@ -79,7 +82,7 @@ def _ipv6(text: str) -> str:
         address = None
     if address is None or "%" in text:
         raise ValueError(f"the URL's host [{text}] is not an IPv6 address")
-    return address.compressed
+    return str(unmapped(address))  # Python's releases differ in how they write a mapped address
 
 
 def _host(text: str) -> str:

@@ -72,6 +72,7 @@ async def test_an_address_needs_no_look_up(case: Case) -> None:
     assert case.resolver.cached("192.0.2.7", 80) == [Address("192.0.2.7", 80, socket.AF_INET)]
     assert await case.resolver.resolve("2001:DB8::1", 443) == [Address("2001:db8::1", 443, socket.AF_INET6)]
     assert case.resolver.cached("2001:DB8::1", 1) == [Address("2001:db8::1", 1, socket.AF_INET6)]
+    assert case.resolver.cached("::ffff:192.0.2.7", 80) == case.resolver.cached("192.0.2.7", 80)
     assert case.names.asked == []
 
 

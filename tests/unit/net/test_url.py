@@ -25,7 +25,7 @@ from gatepost.net.url import Url, parse_url
         ("http://127.0.0.1:1/", Url("http", "127.0.0.1", 1, b"/", False, b"127.0.0.1:1")),
         ("http://127.0.0.1./", Url("http", "127.0.0.1", 80, b"/", False, b"127.0.0.1")),
         ("https://[2001:DB8:0:0::1]/", Url("https", "2001:db8::1", 443, b"/", True, b"[2001:db8::1]")),
-        ("http://[::ffff:127.0.0.1]:65535", Url("http", "::ffff:7f00:1", 65535, b"/", False, b"[::ffff:7f00:1]:65535")),
+        ("http://[::ffff:127.0.0.1]:65535", Url("http", "127.0.0.1", 65535, b"/", False, b"127.0.0.1:65535")),
         ("http://1.2.3.example/", Url("http", "1.2.3.example", 80, b"/", False, b"1.2.3.example")),
     ],
 )
