@@ -142,6 +142,7 @@ class Exchange:
         "status",
         "target",
         "trace",
+        "trailers",
         "trusted",
         "upstream",
     )
@@ -157,6 +158,7 @@ class Exchange:
     trace: bytes  # lines that carry the trace on: traceparent, tracestate
     path: str  # normalised, decoded (`http1.targets`)
     query: bytes  # as on the wire, without "?"
+    trailers: Fields  # of the request, those that `limits.allow_trailers` names; known once its body has ended
     params: dict[str, str]  # of the route's path
     route: Route
     consumer: Consumer | None

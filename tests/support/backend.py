@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
         try:
             self._pending = self._reader.feed(pending)
             if self._reader.has_head and not had_head:
-                check(self._reader.message)
+                check(self._reader.message, underscores=self.backend.underscores)
+            if self._reader.message.trailers and not self.backend.trailers:
+                raise NotHttp(f"trailers: {self._reader.message.trailers}")
         except NotHttp as fault:
             self.backend.faults.append(f"{fault} in {bytes(self.received[-300:])!r}")
             self.transport.abort()
@@ -179,6 +181,7 @@ class Backend:
         self.connections: list[Connection] = []
         self.faults: list[str] = []
         self.script: Script = ok
+        self.underscores = self.trailers = False  # whether they may arrive
         self.address = ("127.0.0.1", 0)
         self._news = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -209,6 +212,7 @@ class Backend:
         self.connections = [c for c in self.connections if not c.lost]
         self.faults.clear()
         self.script = ok
+        self.underscores = self.trailers = False
 
     def answer(self, *pieces: bytes, close: bool = False) -> None:
         """Answer every whole request with these bytes."""
@@ -248,7 +252,7 @@ async def echo_upgrade(x: Exchange) -> None:
     x.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
 
 
-def check(message: Message) -> None:
+def check(message: Message, *, underscores: bool) -> None:
     """What a proxy must never pass on. Raises NotHttp."""
     if len(message.all(b"host")) != 1:
         raise NotHttp(f"{len(message.all(b'host'))} Host fields")
@@ -259,7 +263,5 @@ def check(message: Message) -> None:
     for name, _ in message.fields:
         if name in HOP_BY_HOP:
             raise NotHttp(f"the hop-by-hop field {name!r}")
-        if b"_" in name:
+        if b"_" in name and not underscores:
             raise NotHttp(f"the ambiguous field {name!r}")
-    if message.trailers:
-        raise NotHttp(f"trailers: {message.trailers}")

@@ -168,6 +168,7 @@ def make_exchange(
     x.path = path
     x.query = query.encode()
     x.params = params or {}
+    x.trailers = []
     x.route = Route(route, handler or NoHandler(), policies)
     x.consumer = None
     x.body = body

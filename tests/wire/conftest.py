@@ -24,6 +24,7 @@ def settings(backend: Backend, dead_port: int) -> Settings:
             "hasty": {"targets": [backend.url], "timeouts": {"first_byte": "200ms", "idle": "300ms", "total": "2s"}},
             "brief": {"targets": [backend.url], "timeouts": {"total": "400ms"}},
             "dead": {"targets": [f"http://127.0.0.1:{dead_port}"], "rest": "1s"},
+            "all-dead": {"targets": [f"http://127.0.0.1:{dead_port}"] * 2},
             "half-dead": {"targets": [f"http://127.0.0.1:{dead_port}", backend.url], "rest": "1m"},
         },
         "routes": {
@@ -34,6 +35,8 @@ def settings(backend: Backend, dead_port: int) -> Settings:
             "hasty": {"match": {"path": "/hasty/*"}, "service": "hasty"},
             "brief": {"match": {"path": "/brief/*"}, "service": "brief"},
             "dead": {"match": {"path": "/dead/*"}, "service": "dead"},
+            "all-dead": {"match": {"path": "/all-dead/*"}, "service": "all-dead"},
+            "large": {"match": {"path": "/large"}, "service": "main", "body_bytes": "200MiB"},
             "half-dead": {"match": {"path": "/half-dead/*"}, "service": "half-dead"},
         },
     }
@@ -74,6 +77,12 @@ async def session_strict_node(
         "allow_trailers": ["x-checksum"],
     }
     strict["routes"]["small"] = {"match": {"path": "/small"}, "service": "main", "body_bytes": 100}
+    for route in strict["routes"].values():
+        route["match"]["hosts"] = ["a", "probe", "shop.example"]
+    strict["routes"]["only-get"] = {
+        "match": {"path": "/only-get", "methods": ["GET"], "hosts": ["methods.example"]},
+        "service": "main",
+    }
     strict["trusted_proxies"] = ["127.0.0.0/8"]
     async with running(tmp_path_factory.mktemp("strict-node"), strict) as node:
         yield node

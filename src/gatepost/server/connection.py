@@ -20,7 +20,18 @@ from typing import Final, cast
 
 from gatepost import log
 from gatepost.errors import ProtocolError
-from gatepost.exchange import Collected, Downstream, Exchange, Response, Route, Sink, Source, TunnelEnd, problem
+from gatepost.exchange import (
+    NO_FIELDS,
+    Collected,
+    Downstream,
+    Exchange,
+    Response,
+    Route,
+    Sink,
+    Source,
+    TunnelEnd,
+    problem,
+)
 from gatepost.http1 import writer
 from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
 from gatepost.http1.framing import bad_request, valid_host
@@ -424,6 +435,8 @@ class Connection(asyncio.Protocol):
             if self._decoder is not None:
                 piece, rest = self._decoder.feed(data)
                 done = self._decoder.done
+                if done and self._decoder.trailers:
+                    x.trailers = [field for field in self._decoder.trailers if field[0] in self._gate.trailers]
             else:
                 left = self._body_left
                 if len(data) <= left:
@@ -697,6 +710,7 @@ class Connection(asyncio.Protocol):
         x.notes = None
         x.upstream = None
         x.params = _NO_PARAMS
+        x.trailers = NO_FIELDS
         x.route = gate.nowhere
         x.body = None
         x.downstream = self

@@ -80,6 +80,7 @@ class Gate:
         "scheme",
         "snapshot",
         "traces",
+        "trailers",
     )
 
     def __init__(
@@ -118,6 +119,7 @@ class Gate:
             limits.target_bytes,
             keep_underscores=limits.allow_underscores,
         )
+        self.trailers = frozenset(name.lower().encode() for name in limits.allow_trailers)
 
     def date(self, now: float) -> bytes:
         """The Date line of this second."""

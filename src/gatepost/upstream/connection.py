@@ -16,6 +16,7 @@ from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
 from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from gatepost.http1.request import END_OF_HEAD
 from gatepost.http1.response import ResponseParser, declared_length
+from gatepost.http1.writer import field_lines
 from gatepost.net.deadlines import NEVER
 from gatepost.upstream.targets import KEPT, Target, Upstream
 
@@ -198,7 +199,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._sending = False
         if self._chunked_body:
-            self._transport.write(LAST_CHUNK)
+            trailers = self._x.trailers
+            self._transport.write(b"0\r\n%b\r\n" % field_lines(trailers) if trailers else LAST_CHUNK)
 
     def abort(self) -> None:
         """The request's body ends unfinished, or the tunnel's other end is gone."""
