@@ -5,4 +5,5 @@
   `cares.py`. `guard.py`: which addresses may be connected to. `dial.py` joins the three: it connects to exactly the
   address that was checked.
 - `tls.py`: contexts for both sides. `addresses.py`: sets of networks, and one spelling of an address.
+- `deadlines.py`: one sweep for all time-outs.
 """

@@ -57,6 +57,7 @@ _IPV6: Final = [
         ("2001:10::/28", "ORCHID, RFC 4843"),
         ("2001::/23", "IETF protocol assignments, RFC 2928"),
         ("2001:db8::/32", "documentation, RFC 3849"),
+        ("2002::/16", "6to4, RFC 3056"),  # its public relays are gone (RFC 7526): what is left may unwrap it inside
         ("3fff::/20", "documentation, RFC 9637"),
         ("5f00::/16", "segment routing, RFC 9602"),
         ("fc00::/7", "unique local, RFC 4193"),
@@ -67,7 +68,6 @@ _IPV6: Final = [
 ]
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # all that IANA has given to registries
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052
-_6TO4: Final = IPv6Network("2002::/16")  # RFC 3056
 _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214 §6.1: the upper half of the interface identifier
 
 
@@ -114,7 +114,5 @@ def _embedded(address: IPv6Address) -> Iterator[tuple[str, IPv4Address]]:
     value = int(address)
     if address in _NAT64:
         yield "NAT64", IPv4Address(value & 0xFFFFFFFF)
-    if address in _6TO4:
-        yield "6to4", IPv4Address(value >> 80 & 0xFFFFFFFF)
     if value >> 32 & 0xFFFFFFFF in _ISATAP:
         yield "ISATAP", IPv4Address(value & 0xFFFFFFFF)
