@@ -149,18 +149,26 @@ def same(one: Any, other: Any) -> bool:
         return True
     if type(one) is not type(other):
         return False
-    if (
-        isinstance(one, list)
-        and isinstance(other, list)
-        and one
-        and all(isinstance(key, str) for key in [*one, *other])
-    ):
-        return sorted(one) == sorted(other)  # a loop over an object has no order in CEL
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     return bool(one == other)
+
+
+def unordered(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(sorted(map(unordered, value))) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(sorted(f"{key}: {unordered(item)}" for key, item in value.items())) + "}"
+    return repr(value)
+
+
+def has_order(value: Any) -> bool:
+    """A loop over an object of several keys has none in CEL (the runtime's is random)."""
+    if isinstance(value, dict):
+        return len(value) < 2 and all(map(has_order, value.values()))
+    return not isinstance(value, list) or all(map(has_order, value))
 
 
 @settings(max_examples=1_000, deadline=None)
@@ -194,7 +202,10 @@ def test_python_answers_what_the_runtime_answers(
     source = runtime.check(text, VARIABLES)
     reference = runtime.Evaluation(source.whole(), [(name, ()) for name in program.references], 0)
     ours, theirs = outcome(program.evaluate, env), outcome(reference.value, env)
-    assert same(ours, theirs), (ours, theirs)
+    if has_order([x, y, headers]):
+        assert same(ours, theirs), (ours, theirs)
+    else:
+        assert unordered(ours) == unordered(theirs)
 
 
 @settings(max_examples=300, deadline=None)
