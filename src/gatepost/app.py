@@ -25,7 +25,7 @@ from gatepost.api.control import OPEN_PATHS, create_api
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
 from gatepost.clock import SystemClock
-from gatepost.compile import Ground, Traffic, compile_traffic, trusted
+from gatepost.compile import Ground, Traffic, check_live, compile_traffic, trusted
 from gatepost.config.child import load_in_child
 from gatepost.config.loading import Loaded
 from gatepost.config.schema import Config, Listener
@@ -87,6 +87,7 @@ class Node:
         path = self.folder / config.store.removeprefix("sqlite:///")
         token_file = self.folder / config.admin_token_file if config.admin_token_file else path.with_name("admin.token")
 
+        check_live(self.file, self.loaded)
         self.access_log = AccessLog(config.access_log) if config.access_log.output != "off" else None
         self.deadlines = Deadlines(loop)
         resolver = Resolver(CaresLookup())

@@ -26,6 +26,7 @@ from gatepost.net.tls import client_context
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, consumer_index
 from gatepost.policies.limiters import LimiterStates
+from gatepost.realtime.auth import faults_of
 from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
 from gatepost.upstream.forward import Forward
@@ -198,6 +199,19 @@ def _add_live(router: Router[_T], config: Config, value: _T, faults: Faults) -> 
         router.add(LIVE_ROUTE, config.live.path, value)
     except ValueError as error:
         faults.add("live.path", error)
+    _live(config, faults)
+
+
+def check_live(file: str, loaded: Loaded) -> None:
+    """What must hold before live streams can be made. Raises ConfigError."""
+    faults = Faults(file, loaded)
+    _live(loaded.config, faults)
+    faults.raise_any()
+
+
+def _live(config: Config, faults: Faults) -> None:
+    for setting, reason in faults_of(config.live):
+        faults.add(f"live.{setting}", reason)
 
 
 def _ties(router: Router[_T], faults: Faults) -> None:

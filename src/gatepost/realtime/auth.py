@@ -24,21 +24,29 @@ SHORTEST_SECRET: Final = 32  # bytes. RFC 7518 §3.2: "a key of the same size as
 LONGEST_TOKEN: Final = 8_192
 
 
+def faults_of(config: schema.Live) -> list[tuple[str, str]]:
+    """Every setting that cannot be obeyed, as its path in the section, and why."""
+    faults: list[tuple[str, str]] = []
+    if config.jwt_secret is not None and len(config.jwt_secret.encode()) < SHORTEST_SECRET:
+        faults.append(("jwt_secret", f"must have at least {SHORTEST_SECRET} bytes; `openssl rand -hex 32` does"))
+    for place, text in enumerate(config.public):
+        try:
+            Selector(text)
+        except ValueError as error:
+            faults.append((f"public[{place}]", str(error)))
+    return faults
+
+
 class Authorizer:
     """Answers from memory; one a configuration."""
 
     def __init__(self, config: schema.Live) -> None:
-        """Raises ValueError, with the name of the setting, where it cannot be obeyed."""
-        try:
-            self._public = [Selector(text) for text in config.public]
-        except ValueError as error:
-            raise ValueError(f"public: {error}") from None
-        self._key: OctKey | None = None
-        if config.jwt_secret is not None:
-            secret = str(config.jwt_secret).encode()
-            if len(secret) < SHORTEST_SECRET:
-                raise ValueError(f"jwt_secret: must have at least {SHORTEST_SECRET} bytes; `openssl rand -hex 32` does")
-            self._key = OctKey.import_key(secret)
+        """Raises ValueError where `faults_of` finds any."""
+        for setting, reason in faults_of(config):
+            raise ValueError(f"live.{setting}: {reason}")
+        self._public = [Selector(text) for text in config.public]
+        secret = config.jwt_secret
+        self._key = None if secret is None else OctKey.import_key(secret.encode())
 
     def admit(self, head: RequestHead, topics: list[str], now: float) -> float | Problem:
         """Until when (Unix seconds, infinity without a token) these topics may be followed, or why not at all."""

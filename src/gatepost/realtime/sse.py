@@ -51,7 +51,7 @@ class Live:
     """
 
     def __init__(self, config: schema.Live, hub: Hub, store: Store, clock: Clock) -> None:
-        """Raises ValueError, with the name of the setting, where the configuration cannot be obeyed."""
+        """Raises ValueError where `auth.faults_of` finds something in the configuration."""
         self._config = config
         self._hub = hub
         self._store = store

@@ -157,10 +157,10 @@ def test_whatever_is_sent_as_a_token_is_refused_and_raises_nothing(raw: bytes) -
 
 
 def test_a_weak_secret_is_refused() -> None:
-    with pytest.raises(ValueError, match="jwt_secret: must have at least 32 bytes"):
+    with pytest.raises(ValueError, match=r"live\.jwt_secret: must have at least 32 bytes"):
         authorizer(secret="x" * 31)
 
 
 def test_a_public_pattern_over_all_apps_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"public: '/\{app\}/orders' must name its app"):
-        authorizer(public=("/{app}/orders",))
+    with pytest.raises(ValueError, match=r"live\.public\[1\]: '/\{app\}/orders' must name its app"):
+        authorizer(public=("/shop/*", "/{app}/orders"))
