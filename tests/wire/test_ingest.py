@@ -42,9 +42,11 @@ RULE = schema.Emit(
     payload="${ {'event': 'new_order', 'data': response.body} }",
 )
 
+BY_HEAD = schema.Emit(when="response.status == 201", app="shop", event_type="seen", payload="${ {'seen': true} }")
+
 
 class Listener:
-    """One listener with two routes: `POST /api/v1/app/{app}/msg` and `/orders`, which emits."""
+    """One listener: `POST /api/v1/app/{app}/msg`, and two routes that emit, `/orders` and `/by-head`."""
 
     def __init__(self, store: GovernedStore, journal: Journal, ingest: Ingest, backend: Backend) -> None:
         self.store = store
@@ -57,6 +59,8 @@ class Listener:
         self.router: Router[Route] = Router()
         self._add("create-message", MSG, CreateMessage(ingest))
         self._add("orders", "/orders", Forward(upstream, identity_encoding=emitter.identity_encoding), emitter)
+        by_head = Emitter([compile_rule(BY_HEAD)], ingest, journal, self.deadlines, route="by-head")
+        self._add("by-head", "/by-head", Forward(upstream), by_head)
         self.upstream = upstream
         self.gate = Gate(loop, Snapshot(self.router, schema.Limits()), self.deadlines)
         self.address = ("", 0)
@@ -230,6 +234,16 @@ async def test_a_stream_passes_unbuffered(listener: Listener) -> None:
         sent.set()
         await client.until(b"0\r\n\r\n")
     assert await listener.store.made() == []
+
+
+async def test_an_upstream_that_was_paused_when_it_ended_answers_the_next_request(listener: Listener) -> None:
+    listener.backend.answer(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    for number in (1, 2):
+        async with await listener.post("/by-head", b"{}") as client:
+            answer = await client.response(b"POST")
+            assert (answer.status, bytes(answer.body)) == (201, b"ok")
+        assert len(await listener.made(number)) == number
+    assert len(listener.upstream.connections) == 1
 
 
 async def test_once_nothing_is_made_of_it_an_exchange_without_a_client_ends(listener: Listener) -> None:

@@ -465,9 +465,9 @@ class _Stage:
             downstream.respond(x, self._status, self._fields, b"".join(self._parts))
             return
         ended = self._complete or self._aborted
-        if self._paused:
+        # A source whose body has ended may serve another exchange by now: nobody is to tell it anything.
+        if self._paused and not ended:
             self._source.resume()
-        # A source whose body has ended may serve another exchange by now: nobody is to pause it.
         downstream.begin(x, self._status, self._fields, self._length, _NO_SOURCE if ended else self._source)
         for part in self._parts:
             if part:

@@ -304,6 +304,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._sending = False
             reusable = False
         if reusable and self._keep_alive and not self._transport.is_closing() and self.target.give_back(self):
+            if not self._transport.is_reading():
+                self._transport.resume_reading()  # paused with its last bytes read: the next answer must be heard
             now = x.first_byte
             self.idle_since = now
             self.deadline = now + KEPT
