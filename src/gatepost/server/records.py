@@ -48,7 +48,7 @@ class Record(msgspec.Struct, gc=False):
     bytes_out: int
     duration_ms: float
     upstream_ms: float  # from handing it to a target to the response's head
-    gateway_ms: float  # the head's way through the gateway, both ways and without the body's: `duration` − `upstream`
+    gateway_ms: float  # `duration` − `upstream`: the gateway itself, and the bodies on their way
     outcome: str  # "" while all is well, else what ended it
     emit: str  # what became of its event, "" where none was asked for
     trace: str  # trace id
