@@ -60,7 +60,7 @@ WATCH: Final = 1.0  # seconds between two looks at the configuration file
 COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the loop
 
 # What only a restart changes.
-_FIXED: Final = ("listen", "store", "admin_token_file", "deliveries", "live", "access_log")
+_FIXED: Final = ("listen", "store", "admin_token_file", "deliveries", "access_log")
 
 
 class Node:
@@ -87,7 +87,6 @@ class Node:
         path = self.folder / config.store.removeprefix("sqlite:///")
         token_file = self.folder / config.admin_token_file if config.admin_token_file else path.with_name("admin.token")
 
-        check_live(self.file, self.loaded)
         self.access_log = AccessLog(config.access_log) if config.access_log.output != "off" else None
         self.deadlines = Deadlines(loop)
         resolver = Resolver(CaresLookup())
@@ -103,11 +102,11 @@ class Node:
         )
         self.deliveries = Deliveries(self.store, self.destination, config.deliveries, clock, loop)
         bus = LocalBus()
-        hub = Hub(self.store.last_id, loop.call_soon)
-        bus.listen(hub.announce)
+        self.hub = Hub(self.store.last_id, loop.call_soon)
+        bus.listen(self.hub.announce)
         self.store.on_commit(self.deliveries.accept)
         self.store.on_commit(bus.announce)
-        self.live = Live(config.live, hub, self.store, clock) if config.live.enabled else None
+        self.live = self._live_of(self.loaded)
         await self.journal.open()
         await declare(config, self.store, clock)
         await self.deliveries.start()
@@ -155,6 +154,12 @@ class Node:
         server = await loop.create_server(lambda: Connection(gate), sock=sock, ssl=context, backlog=1024)
         self._servers.append(server)
 
+    def _live_of(self, loaded: Loaded) -> Live | None:
+        """Raises ConfigError."""
+        check_live(self.file, loaded)
+        config = loaded.config.live
+        return Live(config, self.hub, self.store, SystemClock()) if config.enabled else None
+
     def _wrong(self) -> list[str]:
         wrong = []
         if self.stopping.is_set():
@@ -178,7 +183,9 @@ class Node:
             self._seen = _stamp(self.file)
             started = time.monotonic()
             loaded = await load_in_child(self.file)
-            traffic = await _slowly(compile_traffic(self.file, loaded, self.ground, self.traffic.upstreams))
+            live = self.live if loaded.config.live == self.loaded.config.live else self._live_of(loaded)
+            ground = self.ground._replace(live=live)
+            traffic = await _slowly(compile_traffic(self.file, loaded, ground, self.traffic.upstreams))
             await declare(loaded.config, self.store, SystemClock())
         except ConfigError as error:
             for issue in error.issues:
@@ -196,6 +203,11 @@ class Node:
             self._reloading = False
         old = self.traffic
         self._use(traffic, loaded)
+        self.ground = ground
+        if live is not self.live:
+            before, self.live = self.live, live
+            if before is not None:
+                before.stop()  # its streams come back, under the new rules
         for name, upstream in old.upstreams.items():
             if traffic.upstreams.get(name) is not upstream:
                 upstream.close_idle()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.node import running
 from tests.support.rawclient import ClosedEarly, RawClient
 from tests.support.stores import a_message, accepted, accepted_all, an_app
 from tests.support.strict_http import Message, Reader
@@ -32,7 +34,7 @@ from gatepost.stores.sqlite import SqliteStore
 PATH = "/.well-known/mercure"
 
 
-class Node:
+class Listener:
     """A listener with live streams on it, wired as the app wires them."""
 
     def __init__(self, store: SqliteStore, shop: App, records: Path, **config: Any) -> None:
@@ -82,11 +84,11 @@ class Node:
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
+async def node(tmp_path: Path) -> AsyncIterator[Listener]:
     store = SqliteStore(str(tmp_path / "store.db"))
     await store.open()
     shop, _ = await an_app(store, "shop")
-    node = Node(store, shop, tmp_path / "records", buffer_bytes=200_000)
+    node = Listener(store, shop, tmp_path / "records", buffer_bytes=200_000)
     await node.start()
     yield node
     await node.stop()
@@ -106,7 +108,7 @@ async def stream_of(client: RawClient, last: bytes) -> bytes:
     return bytes(reader.message.body)
 
 
-async def test_events_come_as_they_are_committed(node: Node) -> None:
+async def test_events_come_as_they_are_committed(node: Listener) -> None:
     async with await node.ask("topic=/shop/a") as client:
         await client.until(b"retry: 2000\n\n\r\n")
         for n in range(3):
@@ -115,7 +117,7 @@ async def test_events_come_as_they_are_committed(node: Node) -> None:
             await client.exactly(b"%x\r\n%b\r\n" % (len(expected), expected))
 
 
-async def test_the_head_keeps_proxies_and_caches_from_holding_it(node: Node) -> None:
+async def test_the_head_keeps_proxies_and_caches_from_holding_it(node: Listener) -> None:
     async with await node.ask("topic=/shop/a") as client:
         head = (await client.until(b"\r\n\r\n")).lower()
     for line in (b"content-type: text/event-stream", b"cache-control: no-store", b"x-accel-buffering: no"):
@@ -124,7 +126,7 @@ async def test_the_head_keeps_proxies_and_caches_from_holding_it(node: Node) -> 
     assert b"content-length" not in head
 
 
-async def test_a_stream_that_broke_goes_on_with_what_it_missed(node: Node) -> None:
+async def test_a_stream_that_broke_goes_on_with_what_it_missed(node: Listener) -> None:
     async with await node.follow() as client:
         first = await node.publish()
         await client.until(frame(first))
@@ -136,7 +138,7 @@ async def test_a_stream_that_broke_goes_on_with_what_it_missed(node: Node) -> No
         await client.until(frame(last))
 
 
-async def test_a_client_that_leaves_is_forgotten(node: Node) -> None:
+async def test_a_client_that_leaves_is_forgotten(node: Listener) -> None:
     client = await node.follow()
     assert node.live.streams == 1
     client.abort()
@@ -149,7 +151,7 @@ async def test_a_client_that_leaves_is_forgotten(node: Node) -> None:
     assert node.hub.receivers == 0
 
 
-async def test_who_does_not_read_is_cut_while_who_reads_goes_on(node: Node) -> None:
+async def test_who_does_not_read_is_cut_while_who_reads_goes_on(node: Listener) -> None:
     deaf = await node.follow(receive_buffer=4_096)
     deaf.pause()
     async with await node.follow() as client:
@@ -166,7 +168,7 @@ async def test_who_does_not_read_is_cut_while_who_reads_goes_on(node: Node) -> N
     await deaf.leave()
 
 
-async def test_a_client_that_reads_slowly_gets_a_long_backlog_whole(node: Node) -> None:
+async def test_a_client_that_reads_slowly_gets_a_long_backlog_whole(node: Listener) -> None:
     first = await node.publish()
     payload = b'"' + b"x" * 10_000 + b'"'
     batch = [a_message(node.shop, channels=("/a",), payload=payload) for _ in range(300)]  # 3 MB, past every buffer
@@ -178,7 +180,7 @@ async def test_a_client_that_reads_slowly_gets_a_long_backlog_whole(node: Node) 
         assert body == b"retry: 2000\n\n" + b"".join(frame(m.id, payload) for m in batch)
 
 
-async def test_stopping_completes_the_response(node: Node) -> None:
+async def test_stopping_completes_the_response(node: Listener) -> None:
     async with await node.ask("topic=/shop/a") as client:
         await client.until(b"retry: 2000\n\n\r\n")
         node.gate.drain()
@@ -186,7 +188,7 @@ async def test_stopping_completes_the_response(node: Node) -> None:
         assert (await client.closed()).endswith(b"retry: 2000\n\n\r\n0\r\n\r\n")
 
 
-async def test_a_second_request_waits_for_nothing_on_a_kept_connection(node: Node) -> None:
+async def test_a_second_request_waits_for_nothing_on_a_kept_connection(node: Listener) -> None:
     async with await node.ask("topic=/shop/*") as client:
         assert (await client.response()).status == 400
         client.send(f"POST {PATH}?topic=/shop/a HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n".encode())
@@ -196,7 +198,7 @@ async def test_a_second_request_waits_for_nothing_on_a_kept_connection(node: Nod
         assert (await client.response(b"HEAD")).status == 405
 
 
-async def test_an_old_client_reads_until_the_connection_closes(node: Node) -> None:
+async def test_an_old_client_reads_until_the_connection_closes(node: Listener) -> None:
     client = await RawClient.connect(node.address)
     client.send(f"GET {PATH}?topic=/shop/a HTTP/1.0\r\nHost: g\r\n\r\n".encode())
     await client.until(b"retry: 2000\n\n")
@@ -206,7 +208,7 @@ async def test_an_old_client_reads_until_the_connection_closes(node: Node) -> No
     assert await client.closed() == b"retry: 2000\n\n"
 
 
-async def test_every_exchange_leaves_one_record(node: Node) -> None:
+async def test_every_exchange_leaves_one_record(node: Listener) -> None:
     async with await node.follow("topic=/shop/a&secret=1") as client:
         last = await node.publish()
         await client.until(frame(last))
@@ -227,3 +229,25 @@ async def test_every_exchange_leaves_one_record(node: Node) -> None:
     assert "secret" not in node.records.read_text()
     assert records[0]["bytes_out"] == len(b"retry: 2000\n\n" + frame(last))
     assert len({r["id"] for r in records}) == 3
+
+
+async def test_a_reload_that_closes_a_topic_ends_its_streams(tmp_path: Path) -> None:
+    def settings(*public: str) -> dict[str, Any]:
+        return {"apps": {"shop": {}}, "live": {"public": list(public)}, "services": {}, "routes": {}}
+
+    request = f"GET {PATH}?topic=/shop/a HTTP/1.1\r\nHost: g\r\n\r\n".encode()
+    async with running(tmp_path, settings("/shop/*")) as node, await RawClient.connect(node.traffic) as client:
+        client.send(request)
+        await client.until(b"retry: 2000\n\n\r\n")
+        node.write(settings("/shop/news"))
+        node.signal(signal.SIGHUP)
+        await client.until(b"0\r\n\r\n")
+        client.send(request)
+        assert (await client.response()).status == 403
+        node.write(settings("/shop"))
+        before = len(node.errors)
+        node.signal(signal.SIGHUP)
+        refused = await node.event("config_refused", after=before)
+        assert (refused["path"], refused["line"] > 0) == ("live.public[0]", True)
+        client.send(request.replace(b"/shop/a", b"/shop/news"))
+        assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
