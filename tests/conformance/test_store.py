@@ -208,6 +208,13 @@ class TestAccepting:
         await accepted_all(store, [a_message(app, many) for _ in range(6)])
         assert commits == [2, 2, 2]
 
+    async def test_large_payloads_share_no_transaction(self, store: Store) -> None:
+        app, _ = await an_app(store)
+        commits: list[int] = []
+        store.on_commit(lambda messages: commits.append(len(messages)))
+        await accepted_all(store, [a_message(app, payload=bytes(3 << 20)) for _ in range(4)])
+        assert commits == [2, 2]
+
 
 class TestDuplicates:
     async def test_an_event_id_is_unique_in_its_app(self, life: SqliteUnderTest, store: Store) -> None:

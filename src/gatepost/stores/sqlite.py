@@ -262,5 +262,5 @@ class SqliteStore:
                 future.set_exception(error)
 
         self._flush()
-        self._writer.hand_in([(Task(act, done), None, 0)])
+        self._writer.hand_in([(Task(act), done, 0)])
         return await future

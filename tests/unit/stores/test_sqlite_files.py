@@ -112,6 +112,18 @@ async def test_a_failed_open_lets_go_of_the_lock(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_damaged_database_is_an_error_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    connection = open_writer(str(path))
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'app'").get
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        await SqliteStore(str(path)).open()
+
+
 def test_the_lock_names_who_holds_it_and_what_to_do(tmp_path: Path) -> None:
     path = str(tmp_path / "store.db")
     lock = Lock(path)
