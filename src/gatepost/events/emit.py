@@ -133,7 +133,7 @@ class Emitter(Policy):
         """Hand a message in; None where it may not be."""
         app = self.ingest.store.directory.app(draft.app)
         if app is None:
-            self.note(x, Outcome.APP_UNKNOWN, rule, f"there is no app {draft.app!r}")
+            self.note(x, Outcome.APP_UNKNOWN, rule, f"there is no app {draft.app[:100]!r}")
             return None
         made = _Made(self, app.id, draft, f"auto_emit_{self._keys.next().decode()}")
         try:
@@ -166,7 +166,6 @@ _FAILURES: Final = frozenset(
         Outcome.WHEN_FAILED,
         Outcome.APP_UNKNOWN,
         Outcome.INVALID,
-        Outcome.LOST,
     }
 )
 
@@ -182,12 +181,14 @@ def _may_apply(rule: Rule, x: Exchange) -> bool:
 class _Made:
     """One message on its way to the disk: into the store, or else into the journal. It outlives its exchange."""
 
-    __slots__ = ("_app", "_draft", "_emitter", "journaling", "key", "outcome", "stage")
+    __slots__ = ("_app", "_draft", "_emitter", "_refused", "_unkept", "journaling", "key", "outcome", "stage")
 
     def __init__(self, emitter: Emitter, app: int, draft: Draft, key: str) -> None:
         self._emitter = emitter
         self._app = app
         self._draft = draft
+        self._refused = False  # by the store
+        self._unkept = ""  # why the journal could not keep it
         self.key = key
         self.journaling = False  # it was given to the journal
         self.outcome = ""  # once it is known
@@ -196,14 +197,16 @@ class _Made:
     def done(self, outcome: base.Outcome) -> None:
         """The store's word."""
         if isinstance(outcome, base.Refused):
+            self._refused = True
             self.to_journal()
+            self._check_lost()
             return
         if self.journaling:
             self._emitter.journal.settle(self.key)
         self._decided(Outcome.DUPLICATE if isinstance(outcome, base.EventIdTaken) else Outcome.EMITTED)
 
     def to_journal(self) -> None:
-        if self.journaling or self.outcome:
+        if self.journaling:
             return
         self.journaling = True
         draft = self._draft
@@ -211,19 +214,25 @@ class _Made:
         self._emitter.journal.append(entry, self._journaled)
 
     def _journaled(self, reason: str) -> None:
-        if not reason:
+        if reason:
+            self._unkept = reason
+            self._check_lost()  # unless the store may take it yet
+        else:
             self._decided(Outcome.JOURNALED)
-        elif not self.outcome:
-            draft = self._draft
-            log.event(
-                "emit_lost",
-                level="error",
-                app=ids.encode("app", self._app),
-                event_type=draft.event_type,
-                event_id=draft.event_id,
-                reason=f"neither the store nor the journal could keep it: {reason}",
-            )
-            self._decided(Outcome.LOST)
+
+    def _check_lost(self) -> None:
+        if not self._refused or not self._unkept:
+            return
+        draft = self._draft
+        log.event(
+            "emit_lost",
+            level="error",
+            app=ids.encode("app", self._app),
+            event_type=draft.event_type,
+            event_id=draft.event_id,
+            reason=f"neither the store nor the journal could keep it: {self._unkept}",
+        )
+        self._decided(Outcome.LOST)
 
     def _decided(self, outcome: str) -> None:
         if self.outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import RecordingSource, make_exchange
@@ -156,3 +157,29 @@ def test_the_response_passes_once_unchanged_and_in_time(
         moments.answer_journal("")
         loop.advance(10.0)
         assert client.calls == before
+
+
+@pytest.mark.parametrize(("outcome", "lost"), [(Accepted(1), []), (Refused("full"), ["emit_lost"])])
+def test_a_message_is_called_lost_only_once_both_have_said_no(outcome: Outcome, lost: list[str]) -> None:
+    clock = ManualClock()
+    loop = ManualLoop(clock)
+    moments = Moments()
+    emitter = Emitter(
+        [compile_rule(RULES[0])],
+        Ingest(moments, clock),  # type: ignore[arg-type]
+        moments,  # type: ignore[arg-type]
+        Deadlines(loop),  # type: ignore[arg-type]
+    )
+    x, client = make_exchange("POST", "/")
+    stage = emitter.stage(x, client)
+    emitter.on_request(x)
+    with log.recorded() as events:
+        stage.respond(x, 201, [], b'{"id":1}')
+        loop.advance(1.25)
+        moments.answer_journal("full")
+        assert client.silent  # the store may take it yet
+        loop.advance(0.75)
+        assert client.status == 201
+        assert x.notes == {"emit": "unconfirmed"}
+        moments.answer_store(outcome)
+    assert [event["event"] for event in events] == lost
