@@ -65,7 +65,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     )
     responses = "".join(
         _row(f"<b>{escape(status)}</b>", "".join(_content(response)), response.get("description", ""))
-        for status, response in operation["responses"].items()
+        for status, response in sorted(operation["responses"].items())
     )
     body = "".join(_content(operation.get("requestBody", {})))
     return (
@@ -86,8 +86,8 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     if "enum" in schema:
         rows = _row("values", escape(", ".join(map(str, schema["enum"]))), "")
     return (
-        f'<details id="{_anchor(name)}"><summary><code>{escape(name)}</code></summary>'
-        f"<p>{_text(schema.get('description', ''))}</p><table>{rows}</table></details>"
+        f'<h3 id="{_anchor(name)}"><code>{escape(name)}</code></h3>'
+        f"<p>{_text(schema.get('description', ''))}</p><table>{rows}</table>"
     )
 
 
