@@ -29,6 +29,8 @@ class RequestHead:
         "http10",
         "keep_alive",
         "method",
+        "path",
+        "query",
         "special",
         "target",
         "upgrade",
@@ -36,6 +38,8 @@ class RequestHead:
 
     method: bytes
     target: bytes  # as on the wire: origin, absolute or asterisk form
+    path: str  # of the target, normalised (`targets.py`)
+    query: bytes  # of the target, as on the wire, without "?"
     host: bytes  # lower-case, with its port if it has one; from the target if that is absolute (RFC 9112 §3.2.2)
     fields: Fields
     special: Fields

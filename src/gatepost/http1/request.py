@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gatepost.http1.framing import SPECIAL, Connection, bad_request, refuse, request_framing, valid_host, without
 from gatepost.http1.messages import CHUNKED, Fields, RequestHead
+from gatepost.http1.targets import split_target
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 _HOSTS_KEPT: Final = 1024
+_LINES_KEPT: Final = 16_384
+_LINE_KEPT: Final = 256  # bytes; a longer line is read each time
+
+
+class RequestLine(NamedTuple):
+    """A request line that was read: what it says, and what its target names (`targets.py`)."""
+
+    method: bytes
+    target: bytes
+    http10: bool
+    path: str
+    query: bytes
+    authority: bytes | None
 
 
 class HeadLimits:
-    """The limits of one listener, and the hosts it has seen to be well-formed. Shared by its connections."""
+    """The limits of one listener, and the request lines and hosts that it has read lately: the same ones come again
+    and again, and reading them is half of the work. Shared by its connections; bounded."""
 
-    __slots__ = ("header_bytes", "header_count", "hosts", "keep_underscores", "target_bytes")
+    __slots__ = ("header_bytes", "header_count", "hosts", "keep_underscores", "lines", "target_bytes")
 
     def __init__(
         self,
@@ -31,6 +46,7 @@ class HeadLimits:
         self.target_bytes = target_bytes
         self.keep_underscores = keep_underscores
         self.hosts: dict[bytes, bytes] = {}
+        self.lines: dict[bytes, RequestLine] = {}
 
 
 class RequestParser:
@@ -64,21 +80,10 @@ class RequestParser:
         if len(data) > limits.header_bytes:
             raise head_too_large(limits)
         head = RequestHead()
-        parts = data[: data.find(b"\r\n")].split(b" ")
-        # llhttp passes over line ends in front of a request line: they would go on as part of the method.
-        if len(parts) != 3 or not data[:1].isalpha():
-            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
-        head.method, head.target, version = parts
-        if version == b"HTTP/1.1":
-            head.http10 = False
-        elif version == b"HTTP/1.0":
-            head.http10 = True
-        elif version[:5] == b"HTTP/" and version[5:6].isdigit():
-            raise version_unknown()
-        else:
-            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
-        if len(head.target) > limits.target_bytes:
-            raise target_too_long(limits)
+        line = data[: data.find(b"\r\n")]
+        head.method, head.target, head.http10, head.path, head.query, authority = limits.lines.get(
+            line
+        ) or self._read_line(line)
         self._fields = head.fields = []
         self._special = head.special = []
         if not self._complete:  # the last head announced a body, which llhttp did not see
@@ -98,28 +103,54 @@ class RequestParser:
                 f"at most {limits.header_count} fields are taken",
             )
         self._frame(head)
+        if authority is not None:
+            head.host = authority  # RFC 9112 §3.2.2: it replaces what Host says
         return head
 
+    def _read_line(self, line: bytes) -> RequestLine:
+        limits = self._limits
+        parts = line.split(b" ")
+        # llhttp passes over line ends in front of a request line: they would go on as part of the method.
+        if len(parts) != 3 or not line[:1].isalpha():
+            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
+        method, target, version = parts
+        if version != b"HTTP/1.1" and version != b"HTTP/1.0":
+            if version[:5] == b"HTTP/" and version[5:6].isdigit():
+                raise version_unknown()
+            raise bad_request("the request line is not 'METHOD target HTTP/1.1'")
+        if len(target) > limits.target_bytes:
+            raise target_too_long(limits)
+        named = split_target(method, target)
+        if named.authority is not None and not valid_host(named.authority):
+            raise bad_request("the target's host is not a host name or address with an optional port")
+        read = RequestLine(method, target, version == b"HTTP/1.0", named.path, named.query, named.authority)
+        if len(line) <= _LINE_KEPT:
+            if len(limits.lines) >= _LINES_KEPT:
+                limits.lines.clear()
+            limits.lines[line] = read
+        return read
+
     def _frame(self, head: RequestHead) -> None:
-        hosts = 0
         head.expect_continue = False
         head.upgrade = None
         head.connection = ()
         head.framing = 0
         head.keep_alive = not head.http10
         special = head.special
-        for name, value in special:
-            if name == b"host":
-                hosts += 1
-                head.host = self._host(value)
-        if hosts != 1:
-            if hosts > 1:
-                raise bad_request("Host is given twice")
-            if not head.http10:
-                raise bad_request("Host is missing")
+        if len(special) == 1 and special[0][0] == b"host":
+            value = special[0][1]
+            head.host = self._limits.hosts.get(value) or self._host(value)
+            return
+        hosts = [value for name, value in special if name == b"host"]
+        if len(hosts) > 1:
+            raise bad_request("Host is given twice")
+        if hosts:
+            head.host = self._limits.hosts.get(hosts[0]) or self._host(hosts[0])
+        elif not head.http10:
+            raise bad_request("Host is missing")
+        else:
             head.host = b""
-        if len(special) > hosts:
-            self._frame_special(head, special)
+        self._frame_special(head, special)
 
     def _frame_special(self, head: RequestHead, special: Fields) -> None:
         lengths: list[bytes] = []
@@ -156,9 +187,6 @@ class RequestParser:
 
     def _host(self, value: bytes) -> bytes:
         hosts = self._limits.hosts
-        known = hosts.get(value)
-        if known is not None:
-            return known
         host = value.lower()
         if not valid_host(host):
             raise bad_request("Host is not a host name or address with an optional port")

@@ -14,7 +14,6 @@ from gatepost.http1.framing import SPECIAL_IN_RESPONSES, Connection, without
 from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, Fields, ResponseHead
 
 _LINES_KEPT: Final = 16
-_KEEP_ALIVE: Final = [b"keep-alive"]  # what most servers say
 _VERSIONS: Final = {b"HTTP/1.1": False, b"HTTP/1.0": True}
 
 
@@ -65,43 +64,42 @@ class ResponseParser:
 
 def _frame(head: ResponseHead, method: bytes) -> None:
     """RFC 9112 §6.3, refusing what two readers could read differently."""
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
-    upgrade: list[bytes] = []
+    length = coding = upgrade = None
+    connection: list[bytes] | None = None
     for name, value in head.special:
         if name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
+            if length is not None or not value.isdigit() or len(value) > 18:
+                raise _bad("its Content-Length is not one number of bytes")
+            length = value
         elif name == b"connection":
-            connection.append(value)
+            if value != b"keep-alive" or head.http10:  # what most servers say, and no news in HTTP/1.1
+                connection = [*connection, value] if connection else [value]
+        elif name == b"transfer-encoding":
+            if coding is not None:
+                raise _bad("its Transfer-Encoding is not exactly 'chunked'")
+            coding = value
         elif name == b"upgrade":
-            upgrade.append(value)
+            upgrade = value if upgrade is None else b""
     status = head.status
-    head.upgrade = upgrade[0] if len(upgrade) == 1 else None
+    head.upgrade = upgrade or None
     head.connection = ()
-    head.keep_alive = not head.http10 or connection == _KEEP_ALIVE
-    if connection and connection != _KEEP_ALIVE:
+    head.keep_alive = not head.http10
+    if connection is not None:
         said = Connection(connection)
         head.keep_alive = (said.keep_alive if head.http10 else True) and not said.close
         if said.options:
             head.connection = said.options
             head.fields = without(head.fields, said.options)
-    if lengths:
-        value = lengths[0]
-        if len(lengths) > 1 or not value.isdigit() or len(value) > 18:
-            raise _bad("its Content-Length is not one number of bytes")
-        if codings:
-            raise _bad("it has both Content-Length and Transfer-Encoding")
+    if coding is not None and length is not None:
+        raise _bad("it has both Content-Length and Transfer-Encoding")
     if method == b"HEAD" or status < 200 or status == 204 or status == 304:
         head.framing = 0
-    elif codings:
-        if len(codings) > 1 or codings[0].lower() != b"chunked" or head.http10:
+    elif length is not None:
+        head.framing = int(length)
+    elif coding is not None:
+        if coding.lower() != b"chunked" or head.http10:
             raise _bad("its Transfer-Encoding is not exactly 'chunked'")
         head.framing = CHUNKED
-    elif lengths:
-        head.framing = int(lengths[0])
     else:
         head.framing = UNTIL_CLOSE
         head.keep_alive = False

@@ -59,19 +59,19 @@ def through_proxy(
     return Client(address, lines, given if usable else None), scheme, host
 
 
-def trace_lines(special: Fields, start: Callable[[], bytes]) -> bytes:
-    """W3C trace context: a valid traceparent is passed on with its tracestate, otherwise `start` begins a trace."""
+def trace_lines(special: Fields, begins: bytes) -> bytes:
+    """W3C trace context: a valid traceparent is passed on with its tracestate, otherwise the line `begins` one."""
     parent = b""
     state: list[bytes] = []
     for name, value in special:
         if name == b"traceparent":
             if parent:
-                return b"traceparent: %b\r\n" % start()  # two of them: neither is believed
+                return begins  # two of them: neither is believed
             parent = value
         elif name == b"tracestate":
             state.append(value)
     if not _valid_trace(parent):
-        return b"traceparent: %b\r\n" % start()
+        return begins
     if state:
         return b"traceparent: %b\r\ntracestate: %b\r\n" % (parent, b",".join(state))
     return b"traceparent: %b\r\n" % parent

@@ -34,10 +34,9 @@ from gatepost.exchange import (
 )
 from gatepost.http1 import writer
 from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
-from gatepost.http1.framing import bad_request, valid_host
+from gatepost.http1.framing import bad_request
 from gatepost.http1.messages import CHUNKED, Fields, RequestHead
 from gatepost.http1.request import END_OF_HEAD, RequestParser, check_unfinished
-from gatepost.http1.targets import split_target
 from gatepost.net.deadlines import NEVER
 from gatepost.net.proxy_protocol import parse as parse_proxy_header
 from gatepost.server.clients import stranger, through_proxy, trace_lines
@@ -254,14 +253,9 @@ class Connection(asyncio.Protocol):
         snapshot = gate.snapshot
         x = self._open(head)
         self._requests += 1
-        target = split_target(head.method, head.target)
-        x.path = target.path
-        x.query = target.query
-        if target.authority is not None:
-            if not valid_host(target.authority):
-                raise bad_request("the target's host is not a host name or address with an optional port")
-            head.host = target.authority
         host = head.host
+        begins = gate.traces.line(x.id)
+        x.trace = begins if len(head.special) == 1 else trace_lines(head.special, begins)
         if snapshot.is_trusted is not None and snapshot.is_trusted(self._peer):
             x.trusted = True
             client, x.scheme, host = through_proxy(self._peer, x.scheme, host, head.special, snapshot.is_trusted)
@@ -273,11 +267,6 @@ class Connection(asyncio.Protocol):
                 self._forwarding = stranger(self._peer, gate.scheme, host)
                 self._forwarding_host = host
             x.forwarding = self._forwarding
-        if len(head.special) > 1:
-            x.trace = trace_lines(head.special, gate.traces.start)
-        else:
-            x.trace = b"traceparent: %b\r\n" % gate.traces.start()
-
         found = snapshot.router.find(host, x.path, head.method, head)
         if type(found) is Found:
             x.route = route = found.value
@@ -692,6 +681,7 @@ class Connection(asyncio.Protocol):
         """An exchange for a head that could not be read, so that it leaves a record like any other."""
         head = RequestHead()
         head.method, head.target, head.host = b"", b"", b""
+        head.path, head.query = "", b""
         head.fields, head.special = [], []
         head.framing, head.http10, head.keep_alive = 0, False, False
         head.expect_continue, head.upgrade, head.connection = False, None, ()
@@ -706,8 +696,10 @@ class Connection(asyncio.Protocol):
         x.sent_upstream = x.first_byte = 0.0
         x.peer = x.client = self._peer
         x.status = x.bytes_in = x.bytes_out = 0
-        x.outcome = x.target = x.path = ""
-        x.query = x.trace = x.forwarding = b""
+        x.outcome = x.target = ""
+        x.path = head.path
+        x.query = head.query
+        x.trace = x.forwarding = b""
         x.held = x.trusted = False
         x.consumer = None
         x.notes = None

@@ -75,13 +75,15 @@ class Router(Generic[T]):
     `ties` lists the pairs of routes that are not told apart; the first added of a pair would win.
     """
 
-    __slots__ = ("_any", "_exact", "_kept", "_wildcards", "ties")
+    __slots__ = ("_any", "_exact", "_found", "_kept", "_wildcards", "ties")
 
     def __init__(self) -> None:
         self.ties: list[RouteTie] = []
         self._any: _Tree[T] = _Tree("")
         self._exact: dict[bytes, _Tree[T]] = {}
         self._wildcards: dict[bytes, _Tree[T]] = {}  # by what follows the "*"
+        # What was found lately, where only host, path and method decided: the same ones come again and again.
+        self._found: dict[tuple[bytes, str, bytes], Found[T]] = {}
         self._kept: dict[bytes, tuple[_Tree[T], ...]] = {}  # Host as received → its trees, the most specific first
 
     def add(
@@ -105,6 +107,7 @@ class Router(Generic[T]):
                 if not any({tie.a, tie.b} == {known.a, known.b} for known in self.ties):
                     self.ties.append(tie)
         self._kept.clear()
+        self._found.clear()
 
     def find(self, host: bytes, path: str, method: bytes, head: Head) -> Outcome[T]:
         """The route for a request: `host` with or without its port, `path` as `http1.targets` normalised it.
@@ -112,6 +115,9 @@ class Router(Generic[T]):
         HEAD is taken by routes for GET, unless one names HEAD. A CORS preflight finds the route of the method that it
         asks for; where none takes that, it is an OPTIONS request like any other. `OPTIONS *` finds nothing.
         """
+        return self._found.get((host, path, method)) or self._find(host, path, method, head)
+
+    def _find(self, host: bytes, path: str, method: bytes, head: Head) -> Outcome[T]:
         trees = self._kept.get(host) or self._trees(host)
         if method == b"OPTIONS":
             wanted = _preflight(head)
@@ -120,11 +126,19 @@ class Router(Generic[T]):
                 if type(outcome) is Found:
                     return outcome
         leaf = trees[0].full.get(path)
-        if leaf is not None:
-            route = leaf.first(method, head)
-            if route is not None:
-                return route.found
-        return self._walk(trees, path, method, head)
+        route = leaf.first(method, head) if leaf is not None else None
+        outcome = self._walk(trees, path, method, head) if route is None else route.found
+        if type(outcome) is Found and method != b"OPTIONS" and len(path) <= _PATH_KEPT:
+            self._keep((host, path, method), outcome, trees)
+        return outcome
+
+    def _keep(self, key: tuple[bytes, str, bytes], found: Found[T], trees: tuple[_Tree[T], ...]) -> None:
+        segments = _segments(key[1])
+        if any(route.headers for tree in trees for leaf in tree.leaves(segments) for route in leaf):
+            return  # another request with the same key may find another route
+        if len(self._found) >= _FOUND_KEPT:
+            self._found.clear()
+        self._found[key] = found
 
     def explain(self, host: bytes, path: str, method: bytes, head: Head) -> list[Candidate]:
         """Every route whose path matches, in the order in which `find` looks at them, up to the one that it takes;
@@ -209,6 +223,8 @@ def host_name(host: bytes) -> bytes:
     return name.partition(b":")[0].removesuffix(b".")
 
 
+_FOUND_KEPT: Final = 16_384
+_PATH_KEPT: Final = 256  # characters
 _HOSTS_KEPT: Final = 4096  # a client chooses its Host: the memory for it is bounded
 _NOT_FOUND: Final = NotFound()
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
