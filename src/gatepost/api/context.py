@@ -9,7 +9,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from gatepost import ids
-from gatepost.api.errors import conflict, not_found
+from gatepost.api.errors import ApiError, conflict, not_found
 from gatepost.clock import Clock
 from gatepost.model import App, Delivery, Endpoint, Message
 from gatepost.net.guard import Guard
@@ -77,16 +77,16 @@ class Context:
             return await self.store.put_app(app)
         except ValueError as error:
             raise conflict(_sentence(error)) from None
-        except LookupError:
-            raise not_found("app", ids.encode("app", app.id)) from None
+        except LookupError as error:
+            raise ApiError(404, "not_found", _sentence(error)) from None
 
     async def put_endpoint(self, endpoint: Endpoint) -> Endpoint:
         try:
             return await self.store.put_endpoint(endpoint)
         except ValueError as error:
             raise conflict(_sentence(error)) from None
-        except LookupError:
-            raise not_found("endpoint", ids.encode("ep", endpoint.id)) from None
+        except LookupError as error:
+            raise ApiError(404, "not_found", _sentence(error)) from None  # the app, or the endpoint, went meanwhile
 
     async def resend(self, message: Message, endpoint: Endpoint) -> Delivery | None:
         if self._resender is not None:
@@ -101,6 +101,6 @@ def changeable(thing: App | Endpoint) -> None:
         raise conflict(f"This {what} is declared in gatepost.yaml, and can only be changed there.")
 
 
-def _sentence(error: ValueError) -> str:
-    text = str(error)
+def _sentence(error: ValueError | LookupError) -> str:
+    text = str(error.args[0])
     return text[:1].upper() + text[1:] + "."

@@ -70,6 +70,7 @@ def create_api(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        strict_content_type=False,  # a body without a type is JSON
         redirect_slashes=False,  # a redirect would be followed by some clients as a GET
     )
     errors.install(api)

@@ -143,5 +143,7 @@ def _fault(item: dict[str, Any]) -> Fault:
         return Fault(("body",), f"the body is not JSON: {reason}", "value_error.jsondecode")
     if kind == "missing":
         return Fault(loc, f"{loc[-1]} is required", "value_error.missing")
+    if loc == ("body",) and isinstance(item.get("input"), bytes):
+        return Fault(("header", "content-type"), "send the body as application/json", "type_error")
     message = item["msg"].removeprefix("Value error, ")
     return Fault(loc, message, "type_error" if kind.endswith(("_type", "_parsing")) else "value_error")

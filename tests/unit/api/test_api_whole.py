@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from tests.support.asgi import AsgiClient
 from tests.support.control_api import URL, Api
+from tests.support.exchanges import RecordingDownstream, make_exchange
 
+from gatepost import log
 from gatepost.api import OPEN_PATHS, idempotency
 from gatepost.api.idempotency import Idempotency
 from gatepost.clock import ManualClock
 from gatepost.errors import StoreUnavailable
+from gatepost.upstream.asgi import AsgiHandler
 
 APPS = "/api/v1/app"
 
@@ -55,15 +58,45 @@ async def test_a_store_that_cannot_write_is_503_and_says_when_to_try_again(api: 
     assert (await api.get(f"{APPS}/shop")).status == 200
 
 
-async def test_a_fault_of_ours_shows_nothing_of_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_down(_: str) -> None:
+async def test_a_body_is_json_unless_it_says_otherwise(api: Api) -> None:
+    for kind in ("application/json; charset=utf-8", ""):
+        assert (await api.post(APPS, {"name": "x"}, headers={"content-type": kind})).status == 201
+    reply = await api.post(APPS, {"name": "x"}, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert reply.status == 422
+    assert reply.json["detail"][0]["loc"] == ["header", "content-type"]
+
+
+async def test_a_fault_of_ours_is_one_log_line_and_shows_nothing_of_itself(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Any) -> None:
         raise RuntimeError("swordfish")
 
-    monkeypatch.setattr(type(api.store.directory), "app", lambda self, name: break_down(name))
-    replies: list[Any] = []
-    watched = AsgiClient(api.app, on_reply=lambda *seen: replies.append(seen))
-    with pytest.raises(RuntimeError, match="swordfish"):  # the ASGI handler logs it, after the answer
-        await watched.get(f"{APPS}/shop")
+    monkeypatch.setattr(api.store, "put_app", broken)
+    over = asyncio.Event()
+    client = RecordingDownstream(on_end=over.set)
+    json = [(b"content-type", b"application/json")]
+    x, _ = make_exchange("POST", APPS, json, b'{"name": "x"}', downstream=client)
+    handler = AsgiHandler(api.app)
+    with log.recorded() as events:
+        handler.handle(x)
+        await asyncio.wait_for(over.wait(), 5)
+        await handler.shutdown()
+    assert client.status == 500
+    assert b'"code":"server_error"' in client.body
+    assert b"swordfish" not in client.body
+    assert [event["reason"] for event in events] == ["RuntimeError: swordfish"]
+
+
+async def test_what_went_meanwhile_is_not_found(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.make_app()
+
+    async def gone(_: Any) -> None:
+        raise LookupError("the app is gone")
+
+    monkeypatch.setattr(api.store, "put_endpoint", gone)
+    reply = await api.post(f"{APPS}/shop/endpoint", {"url": URL})
+    assert (reply.status, reply.json["detail"]) == (404, "The app is gone.")
 
 
 async def test_health_answers_head(api: Api) -> None:
@@ -248,7 +281,11 @@ async def test_the_docs_page_loads_nothing_and_its_links_lead_somewhere(api: Api
 
 def test_nothing_in_the_api_runs_in_a_thread() -> None:
     """FastAPI calls a plain `def` in a thread pool, which costs twice as much and runs beside the loop."""
-    folder = Path(idempotency.__file__).parent
-    for file in folder.glob("*.py"):
-        for route in re.finditer(r"@(?:router|api)\.\w+\(.*?\)\n\s+(async )?def ", file.read_text(), re.DOTALL):
-            assert route[1], f"{file.name}: {route[0][:80]}"
+    seen = 0
+    for file in Path(idempotency.__file__).parent.glob("*.py"):
+        for function in re.finditer(
+            r"^    @(?:router|api)\.[^@]*?^    (async )?def \w+", file.read_text(), re.DOTALL | re.M
+        ):
+            assert function[1], f"{file.name}: {function[0]}"
+            seen += 1
+    assert seen >= 28
