@@ -23,6 +23,8 @@ from gatepost.errors import ConfigIssue
 FAULT: Final = object()
 Reader: TypeAlias = "Callable[[Node, str, Reading], Any]"
 
+MAX_HINTS: Final = 50  # a run
+
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
 
@@ -35,6 +37,7 @@ class Reading:
         self.environ = environ
         self.issues: list[ConfigIssue] = []
         self._references: list[tuple[str, str, str, int]] = []
+        self._hints = MAX_HINTS
 
     def fault(self, path: str, line: int, reason: str) -> object:
         self.issues.append(ConfigIssue(path, line, reason))
@@ -51,7 +54,17 @@ class Reading:
                 known[section] = set(_names(root, section))
             if name not in known[section]:
                 kind = section.removesuffix("s")
-                self.fault(path, line, f"there is no {kind} `{name}`{_meant(name, known[section])}")
+                self.fault(path, line, f"there is no {kind} `{name}`{self.meant(name, known[section])}")
+
+    def meant(self, name: str, known: Iterable[str]) -> str:
+        """`; did you mean …?`, or nothing. difflib costs about 10 µs a name, and a section may hold 10,000 of them: so
+        only names of like length are looked at, and only for the first faults."""
+        if self._hints == 0:
+            return ""
+        self._hints -= 1
+        near = [each for each in known if abs(len(each) - len(name)) <= 2][:2_000]
+        close = difflib.get_close_matches(name, near, n=1, cutoff=0.7)
+        return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def reader_of(kind: inspect.Type, meta: dict[str, Any] | None = None) -> Reader:
@@ -90,7 +103,7 @@ def _struct(kind: inspect.StructType) -> Reader:
             below = _below(path, name)
             reader = fields.get(name)
             if reader is None:
-                reading.fault(below, line, f"unknown key{_meant(name, fields) or _known(fields)}")
+                reading.fault(below, line, f"unknown key{reading.meant(name, fields) or _known(fields)}")
             else:
                 values[name] = reader(child, below, reading)
         for name in required:
@@ -307,13 +320,6 @@ def _names(root: Node | None, section: str) -> Iterator[str]:
 
 def _no_value(node: Node) -> str:
     return "has no value; " if is_null(node) else ""
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    # A section may hold 10,000 names: difflib costs about 10 µs each, so it looks at those of like length only.
-    near = [each for each in known if abs(len(each) - len(name)) <= 2][:2_000]
-    close = difflib.get_close_matches(name, near, n=1, cutoff=0.7)
-    return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def _known(known: Iterable[str]) -> str:

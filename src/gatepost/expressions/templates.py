@@ -6,6 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from gatepost.errors import ExpressionError
+from gatepost.expressions.runtime import MAX_TEXT
 
 
 class Text(NamedTuple):
@@ -59,8 +60,9 @@ def _closing(template: str, start: int) -> int:
     """The place of the `}` that closes the expression which begins at `start`."""
     depth = 0
     at = start
-    while at < len(template):
-        skipped = _SKIPPED.match(template, at)
+    end = min(len(template), start + MAX_TEXT + 1)  # what is never closed costs the square of this, not of the text
+    while at < end:
+        skipped = _SKIPPED.match(template, at, end)
         if skipped is not None:
             at = skipped.end()
             continue
@@ -72,4 +74,6 @@ def _closing(template: str, start: int) -> int:
                 return at
             depth -= 1
         at += 1
+    if end < len(template):
+        raise ExpressionError(f"at character {start - 1}: this `${{` has no `}}` within {MAX_TEXT} characters")
     raise ExpressionError(f"at character {start - 1}: this `${{` has no `}}` that closes it")

@@ -236,6 +236,16 @@ def test_a_hostile_file_makes_no_endless_report() -> None:
     assert found[-1].endswith("2000 more faults follow")
 
 
+def test_a_thousand_wrong_names_among_a_thousand_cost_no_minutes() -> None:
+    services = "".join(f"  service-{i}: {{targets: ['http://h']}}\n" for i in range(1_000))
+    routes = "".join(f"  r{i}: {{match: {{path: /{i}}}, service: servise-{i}}}\n" for i in range(1_000))
+    began = time.process_time()
+    found = faults(f"services:\n{services}routes:\n{routes}")
+    assert time.process_time() - began < 5  # 0.9 s measured; with a hint for each, 14 s
+    assert found[0].endswith("there is no service `servise-0`; did you mean `service-0`?")
+    assert found[-1].endswith("there is no service `servise-999`")
+
+
 def test_a_fault_in_an_entry_does_not_hide_its_name_from_others() -> None:
     found = faults("services: {s: {targets: []}}\nroutes: {r: {match: {path: /}, service: s}}")
     assert len(found) == 1

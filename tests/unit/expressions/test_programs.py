@@ -425,6 +425,7 @@ def test_templates(text: str, expected: Any) -> None:
         ("${}", "in `${}`: the expression is empty"),
         ("a ${respons.status}", "in `${respons.status}`: at character 8: there is no `respons.status`"),
         ("a ${request.headers}", "in `${request.headers}`: must be a text, but is an object"),
+        ("${'" + "a" * 5_000 + "'}", "at character 1: this `${` has no `}` within 4096 characters"),
         ("a" * 70_000, "longer than 65536 characters"),
     ],
 )
@@ -439,6 +440,18 @@ def test_a_template_that_must_be_text_makes_text() -> None:
     assert template.evaluate(Variables()) == "12345"
     with pytest.raises(ExpressionError, match="an object cannot stand in a text"):
         compile_template("${response.body}", EXCHANGE_VARIABLES, result="string").evaluate(Variables())
+
+
+@pytest.mark.parametrize(
+    "text", ["${" + "'\\" * 30_000, "${" + "r'\"" * 20_000, "${" * 30_000, "${{" * 20_000, "$" * 65_000]
+)
+def test_no_template_takes_long_to_split(text: str) -> None:
+    began = time.process_time()
+    try:
+        compile_template(text, EXCHANGE_VARIABLES)
+    except ExpressionError:
+        pass
+    assert time.process_time() - began < 0.5
 
 
 @settings(max_examples=300, deadline=None)
