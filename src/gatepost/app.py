@@ -87,7 +87,9 @@ class Node:
         path = self.folder / config.store.removeprefix("sqlite:///")
         token_file = self.folder / config.admin_token_file if config.admin_token_file else path.with_name("admin.token")
 
-        self.access_log = AccessLog(config.access_log) if config.access_log.output != "off" else None
+        self.access_log = (
+            AccessLog(config.access_log, folder=self.folder) if config.access_log.output != "off" else None
+        )
         self.deadlines = Deadlines(loop)
         resolver = Resolver(CaresLookup())
         guard = Guard(config.deliveries.allow_networks)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
@@ -23,6 +24,7 @@ import msgspec
 from gatepost import log
 from gatepost.clock import Clock, SystemClock
 from gatepost.config import schema
+from gatepost.errors import GatepostError
 from gatepost.exchange import Exchange
 
 BATCH: Final = 256  # records encoded in one call: about 0.1 ms
@@ -72,8 +74,9 @@ _STANDARD: Final = {"stdout": 1, "stderr": 2}
 class AccessLog:
     """Records to standard output, standard error or a file. Owned by the app; called on the loop only."""
 
-    def __init__(self, config: schema.AccessLog, clock: Clock | None = None) -> None:
-        """Opens the file (created with mode 0640). Raises OSError where it cannot be written."""
+    def __init__(self, config: schema.AccessLog, clock: Clock | None = None, *, folder: Path | None = None) -> None:
+        """Opens the file (created with mode 0640); a relative path counts from `folder`. Raises GatepostError where it
+        cannot be written."""
         self._limit = config.buffer_records
         self._clock = clock or SystemClock()
         self._records: list[Record | Dropped] = []
@@ -86,7 +89,7 @@ class AccessLog:
         self._closed = False
         self._encode = msgspec.json.Encoder().encode_lines
         self._queue: SimpleQueue[_Work] = SimpleQueue()
-        self._writer = _Writer(config.output, self._queue)
+        self._writer = _Writer(config.output, folder or Path(), self._queue)
         self._writer.start()
 
     @property
@@ -186,12 +189,16 @@ class AccessLog:
 class _Writer(threading.Thread):
     """Owns the descriptor. `done` counts the records that were written or lost; only this thread changes it."""
 
-    def __init__(self, output: str, queue: SimpleQueue[_Work]) -> None:
+    def __init__(self, output: str, folder: Path, queue: SimpleQueue[_Work]) -> None:
         super().__init__(name="gatepost-access-log", daemon=True)  # a stalled pipe must not outlive the process
         self.done = 0
         self._queue = queue
-        self._file = output if output not in _STANDARD else None
-        self._descriptor = _STANDARD[output] if self._file is None else _open(self._file)
+        self._file = None if output in _STANDARD else str(folder / output)
+        try:
+            self._descriptor = _STANDARD[output] if self._file is None else _open(self._file)
+        except OSError as error:
+            reason = f"cannot write {self._file}: {error.strerror}"
+            raise GatepostError(f"access_log.output: {reason}; name a file that can be made, or stdout") from None
         self._failing = False
 
     def run(self) -> None:

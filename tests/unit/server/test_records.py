@@ -13,6 +13,7 @@ from tests.support.exchanges import NoHandler, make_exchange
 from gatepost import log
 from gatepost.clock import ManualClock
 from gatepost.config import schema
+from gatepost.errors import GatepostError
 from gatepost.exchange import Consumer, Exchange, Route
 from gatepost.server.records import BATCH, AccessLog
 
@@ -212,8 +213,14 @@ def test_a_full_disk_is_said_once(tmp_path: Path, loop: Loop) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> None:
-    with pytest.raises(OSError):
-        AccessLog(schema.AccessLog(output=str(tmp_path / "no" / "log")))
+    with pytest.raises(GatepostError, match=r"access_log\.output: cannot write .*no/log: No such file"):
+        AccessLog(schema.AccessLog(output="no/log"), folder=tmp_path)
+
+
+def test_a_relative_path_counts_from_the_folder_of_the_configuration(tmp_path: Path) -> None:
+    access = AccessLog(schema.AccessLog(output="log"), folder=tmp_path)
+    assert access.close()
+    assert (tmp_path / "log").exists()
 
 
 def test_after_closing_nothing_is_taken(tmp_path: Path, loop: Loop) -> None:
