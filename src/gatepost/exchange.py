@@ -101,7 +101,7 @@ class Downstream(ResponseSink, Protocol):
 
     def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
         """Answer 101 (or 200 to CONNECT) and turn the connection into raw bytes. Bytes from the client go to
-        `source.send`; what is returned is the client's end."""
+        `source.send` from the first `resume` of the client's end on, which is returned."""
         ...
 
 

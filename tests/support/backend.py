@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from tests.support.rawclient import PATIENCE, soon
 from tests.support.strict_http import Message, NotHttp, Reader
@@ -88,8 +89,7 @@ class Connection(asyncio.Protocol):
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
         self.backend.connections.append(self)
         self.backend.tell()
 
@@ -159,11 +159,12 @@ class Connection(asyncio.Protocol):
             # The next request, if it is there already: `_busy` is done by then.
             asyncio.get_running_loop().call_soon(self._read)
 
-    async def wait(self, condition: Callable[[], bool]) -> None:
+    async def wait(self, condition: Callable[[], bool], within: float = 60.0) -> None:
+        """Wait for something that bytes or the connection's end bring about. Raises Hang."""
         if not condition():
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append((condition, future))
-            await future
+            await soon(future, "what the connection was to bring", within)
 
     def tell(self) -> None:
         for condition, future in self._waiters[:]:
@@ -246,10 +247,12 @@ async def ok(x: Exchange) -> None:
 
 
 async def echo_upgrade(x: Exchange) -> None:
-    """101, then every byte comes back."""
+    """101, then every byte comes back, until the other side has no more."""
     protocol = x.get(b"upgrade") or b""
     x.connection.raw = x.connection.transport.write
     x.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
+    await x.connection.wait(lambda: x.connection.ended or x.connection.lost, within=3600)
+    x.close()
 
 
 def check(message: Message, *, underscores: bool) -> None:

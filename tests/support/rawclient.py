@@ -167,11 +167,13 @@ class RawClient(asyncio.Protocol):
 
     async def exactly(self, expected: bytes, within: float = PATIENCE) -> None:
         """The next bytes are these (a tunnel's, say)."""
-        got = await soon(self.some(len(expected)), f"{len(expected)} bytes, {expected[:80]!r}", within)
-        assert got == expected
+        assert await self.some(len(expected), within) == expected
 
-    async def some(self, count: int) -> bytes:
+    async def some(self, count: int, within: float = PATIENCE) -> bytes:
         """The next `count` bytes, fewer where the connection ends."""
+        return await soon(self._some(count), f"{count} bytes (so far {bytes(self.received[:200])!r})", within)
+
+    async def _some(self, count: int) -> bytes:
         while len(self.received) < count and not self.ended:
             self._news.clear()
             await self._news.wait()

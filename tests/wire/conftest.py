@@ -32,7 +32,7 @@ def settings(backend: Backend, dead_port: int) -> Settings:
             "upgrade": {"match": {"path": "/upgrade/*"}, "service": "main", "upgrade": True},
             "preserving": {"match": {"path": "/preserving/*"}, "service": "preserving"},
             "based": {"match": {"path": "/based/*"}, "service": "based", "strip_prefix": "/based"},
-            "hasty": {"match": {"path": "/hasty/*"}, "service": "hasty"},
+            "hasty": {"match": {"path": "/hasty/*"}, "service": "hasty", "upgrade": True},
             "brief": {"match": {"path": "/brief/*"}, "service": "brief"},
             "dead": {"match": {"path": "/dead/*"}, "service": "dead"},
             "all-dead": {"match": {"path": "/all-dead/*"}, "service": "all-dead"},

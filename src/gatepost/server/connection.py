@@ -599,13 +599,17 @@ class Connection(asyncio.Protocol):
         self._tunnel = source
         self.deadline = NEVER
         self._write(writer.response_head(x.status, x.response_fields, b"x-request-id: %b\r\n" % x.id))
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
-            source.send(data)
-        self._resume_reading()
-        if self._eof:
-            source.finish()
         return _ClientEnd(self)
+
+    def _flow(self) -> None:
+        """What came before the tunnel stood goes into it; then bytes flow as they come."""
+        tunnel = self._tunnel
+        if tunnel is not None and self._buffer:
+            data, self._buffer = self._buffer, b""
+            tunnel.send(data)
+        self._resume_reading()
+        if tunnel is not None and self._eof:
+            tunnel.finish()
 
     # Ends.
 
@@ -801,12 +805,13 @@ class Connection(asyncio.Protocol):
 
 
 class _ClientEnd:
-    """The client's end of a tunnel."""
+    """The client's end of a tunnel. Nothing flows before its first `resume`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_flowing")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._flowing = False
 
     def send(self, data: bytes) -> None:
         c = self._connection
@@ -835,7 +840,11 @@ class _ClientEnd:
         self._connection._pause_reading()
 
     def resume(self) -> None:
-        self._connection._resume_reading()
+        if self._flowing:
+            self._connection._resume_reading()
+        else:
+            self._flowing = True
+            self._connection._flow()
 
     def cancel(self) -> None:
         self.abort()

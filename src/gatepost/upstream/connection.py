@@ -253,7 +253,7 @@ class UpstreamConnection(asyncio.Protocol):
         if framing == CHUNKED:
             self._decoder = ChunkedDecoder()
         self._left = framing
-        self._endless = head.get(b"content-type") == b"text/event-stream"
+        self._endless = (head.get(b"content-type") or b"").partition(b";")[0].strip().lower() == b"text/event-stream"
         self.deadline = self._idle_deadline(x.first_byte)
         x.downstream.begin(x, head.status, head.fields, framing if framing > 0 else None, self)
         if data and self._x is x:
@@ -321,9 +321,10 @@ class UpstreamConnection(asyncio.Protocol):
         x.first_byte = time.monotonic()
         self.deadline = NEVER
         fields = [(b"connection", b"upgrade"), (b"upgrade", head.upgrade), *head.fields]
-        self._tunnel = x.downstream.tunnel(x, 101, fields, self)
+        self._tunnel = client = x.downstream.tunnel(x, 101, fields, self)
+        client.resume()  # only now: what the client sent ahead comes back into `send` at once
         if data and self._x is x:
-            self._tunnel.send(data)
+            client.send(data)
 
     # The source's side.
 
