@@ -65,9 +65,11 @@ class Loaded(NamedTuple):
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Read and check a file. Raises ConfigError with every fault, each with its path and line."""
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}; name the file with -c FILE"
+        with Path(path).open("rb") as file:
+            data = file.read(tree.MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        reason = f"cannot be read: {why}; name the file with -c FILE"
         raise ConfigError(str(path), [ConfigIssue("", 0, reason)]) from None
     return load_text(data, str(path), environ)
 

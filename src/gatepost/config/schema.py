@@ -65,6 +65,10 @@ class Listen(_Strict, frozen=True):
     traffic: Listener = Listener(address="0.0.0.0:8080")
     control: Listener = Listener(address="127.0.0.1:8081")
 
+    def __post_init__(self) -> None:
+        if self.traffic.address == self.control.address and not self.traffic.address.endswith(":0"):
+            raise ValueError("`traffic` and `control` cannot listen on the same address")
+
 
 class Limits(_Strict, frozen=True):
     """What one client may ask of a listener."""
@@ -198,6 +202,13 @@ class EndpointDecl(_Strict, frozen=True):
 class AppDecl(_Strict, frozen=True):
     name: str = ""
     endpoints: tuple[EndpointDecl, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for endpoint in self.endpoints:
+            if endpoint.uid in seen:
+                raise ValueError(f"two of its endpoints have the uid `{endpoint.uid}`")
+            seen.add(endpoint.uid)
 
 
 class Deliveries(_Strict, frozen=True):

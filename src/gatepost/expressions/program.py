@@ -26,6 +26,7 @@ from gatepost.expressions.syntax import (
 Result: TypeAlias = Literal["bool", "string", "any"]
 
 MAX_TEMPLATE: Final = 65_536  # characters; each expression in it is bounded by itself
+_KEPT: Final = 16_384  # programs: a reload of 10,000 routes compiles only what changed
 
 
 class Program:
@@ -66,13 +67,13 @@ def compile_template(text: str, variables: Mapping[str, Type], *, result: Litera
     return _template(text, tuple(variables.items()), result)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=_KEPT)
 def _expression(text: str, variables: tuple[tuple[str, Type], ...], result: Result) -> Program:
     root, references = _compiled(text, dict(variables), result)
     return Program(text, root, references)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=_KEPT)
 def _template(text: str, variables: tuple[tuple[str, Type], ...], result: Literal["string", "any"]) -> Program:
     if len(text) > MAX_TEMPLATE:
         raise ExpressionError(f"longer than {MAX_TEMPLATE} characters")

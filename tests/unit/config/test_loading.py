@@ -173,6 +173,11 @@ limits: {header_bytes: 64KB}
         (b"a: b\nb: \xff", "2 : not UTF-8"),
         ('"a\\nb": 1', "1 'a\\nb': unknown key"),
         ("access_log: {output: off}", "1 access_log.output: must be text"),
+        ("listen: {traffic: 'h:80', control: 'h:80'}", "1 listen: `traffic` and `control` cannot listen on the same"),
+        (
+            "apps: {a: {endpoints: [{uid: e, url: http://h}, {uid: e, url: http://i}]}}",
+            "1 apps.a: two of its endpoints have the uid `e`",
+        ),
         ("store: mysql://x", "1 store: must be sqlite:///PATH"),
         ("live: {public: {a: b}}", "1 live.public: must be a list"),
         ("live: {path: [a]}", "1 live.path: must be one value, not a list"),
@@ -315,6 +320,13 @@ def test_a_hash_is_compared_in_lower_case() -> None:
 def test_a_file_that_is_missing_is_one_fault(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read: No such file"):
         load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/", "a\0b"])
+def test_what_is_no_file_is_one_fault(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatepost.config.tree.MAX_BYTES", 1_048_576)
+    with pytest.raises(ConfigError, match=r"cannot be read|larger than 1 MiB|control characters"):
+        load(path)
 
 
 def test_tls_files_are_read_beside_the_configuration(tmp_path: Path) -> None:
