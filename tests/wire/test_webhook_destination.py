@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks.webhooks import Webhook
 from tests.support.backend import Backend, Exchange
-from tests.support.rawclient import soon
+from tests.support.rawclient import PATIENCE, soon
 
 from gatepost import __version__
 from gatepost.clock import SystemClock
@@ -84,6 +84,11 @@ class Wire:
         else:
             future.set_exception(NameUnknown(f"{host} does not exist"))
         return future
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await asyncio.sleep(0)
 
     def begin(self, id: bytes = b"msg_1", body: bytes = BODY, **changes: Any) -> asyncio.Future[Result]:
         endpoint = msgspec.structs.replace(self.endpoint, **changes)
@@ -348,8 +353,7 @@ async def test_it_is_tried_on_a_new_connection_once_only(wire: Wire) -> None:
 async def test_a_kept_connection_closed_in_between_is_not_used(wire: Wire) -> None:
     assert (await wire.send()).ok
     wire.receiver.connections[0].transport.close()
-    while wire.destination._oldest:
-        await asyncio.sleep(0)
+    await wire.until(lambda: not wire.destination._oldest)
     assert (await wire.send()).ok
     assert len(wire.receiver.requests) == 2
 
@@ -362,8 +366,7 @@ async def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next(wire:
     assert (await wire.send()).ok
     assert len(wire.receiver.connections) == 2
     wire.receiver.connections[1].transport.write(b"HTTP/1.1 500 Smuggled\r\nContent-Length: 0\r\n\r\n")
-    while wire.destination._oldest:
-        await asyncio.sleep(0)
+    await wire.until(lambda: not wire.destination._oldest)
     assert (await wire.send()).ok
 
 
