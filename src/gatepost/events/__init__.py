@@ -1,7 +1,9 @@
 """Events: how what happens becomes messages.
 
-`match.py` says which endpoints get a message (pure), `rules.py` what a message may look like (pure), `ingest.py` is
-the one place where messages are made: matched and handed to the store. `create.py` serves `POST /api/v1/app/{app}/msg`
-on it, `emit.py` makes messages from exchanges (its expressions stand compiled in `emission.py`), and `journal.py`
-keeps those that the store could not take, until it can.
+- `ingest.py`   the one place where messages are made: checked (`rules.py`, pure), matched against the app's endpoints
+                (`match.py`, pure), handed to the store. Start here.
+- `create.py`   `POST /api/v1/app/{app}/msg`, on it.
+- `emit.py`     the policy that makes messages from exchanges: `emission.py` (pure) has its rules compiled,
+                `emit_stage.py` holds the response meanwhile, `made.py` follows each message to the disk.
+- `journal.py`  keeps what the store could not take, until it can; `journal_file.py` is its file and its thread.
 """

@@ -38,6 +38,22 @@ class Outcome:
     INVALID: Final = "invalid-message"  # its event type, id or channels are not what a message may have
 
 
+# A rule could not be followed: these are logged as well.
+FAILURES: Final = frozenset(
+    {
+        Outcome.NOT_JSON,
+        Outcome.TOO_LARGE,
+        Outcome.COMPRESSED,
+        Outcome.STREAMED,
+        Outcome.TRUNCATED,
+        Outcome.EXPRESSION_FAILED,
+        Outcome.WHEN_FAILED,
+        Outcome.APP_UNKNOWN,
+        Outcome.INVALID,
+    }
+)
+
+
 class Draft(NamedTuple):
     """A message as a rule made it, not yet checked."""
 
