@@ -119,6 +119,18 @@ class TestLife:
         second = await accepted(store, a_message(app))
         assert second.id > attempt.id > first.id
 
+    async def test_the_last_id_is_never_below_what_is_stored(self, life: SqliteUnderTest, store: Store) -> None:
+        app, [endpoint] = await an_app(store)
+        outcome = await accepted(store, a_message(app, [endpoint]))
+        assert store.last_id == outcome.id
+        await completed(store, an_attempt(outcome.id, endpoint))
+        last = store.last_id
+        assert last > outcome.id
+        store = await life.reopen(store)
+        assert store.last_id == last
+        later = await accepted(store, a_message(app))
+        assert later.id > last
+
 
 class TestAccepting:
     async def test_one_turn_of_the_loop_is_one_commit_in_order(self, store: Store) -> None:

@@ -113,7 +113,11 @@ class Writer:
     async def start(self) -> Opened:
         """Open the database. Raises StoreUnavailable."""
         self._thread.start()
-        return await self._opened
+        try:
+            return await self._opened
+        except BaseException:  # also where the caller was cancelled: the lock must outlive the thread
+            await self.stop()
+            raise
 
     def hand_in(self, jobs: list[Job]) -> None:
         self._queue.put(jobs)
@@ -138,6 +142,7 @@ class Writer:
                 raise
         except BaseException as error:
             self._tell(_fail, self._opened, error)
+            self._tell(_resolve, self._closed, None)
             return
         self._tell(_resolve, self._opened, opened)
         connection.set_wal_hook(self._note_wal)

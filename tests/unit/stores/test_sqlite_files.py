@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from pathlib import Path
@@ -122,6 +123,18 @@ async def test_a_damaged_database_is_an_error_that_says_so(tmp_path: Path) -> No
         file.write(b"\xff" * 4096)
     with pytest.raises(StoreUnavailable, match="malformed"):
         await SqliteStore(str(path)).open()
+
+
+async def test_an_open_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    opening = asyncio.ensure_future(SqliteStore(path).open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
 
 
 def test_the_lock_names_who_holds_it_and_what_to_do(tmp_path: Path) -> None:
