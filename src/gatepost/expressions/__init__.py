@@ -9,6 +9,7 @@
 - `variables.py`  the names that expressions may use, and their values for one exchange.
 - `payload.py`    `Json`: a body that is decoded at most once, and whose bytes can be passed on as they came.
 - `templates.py`  finds the `${…}` in a text.
+- `builder.py`    chooses a node or the runtime for each part of an expression.
 - `syntax.py`     the checked tree of an expression, as the runtime hands it out.
 - `nodes.py`      the parts of an expression that need no runtime.
 - `runtime.py`    the CEL runtime: compiling, error messages, bounds.
