@@ -24,7 +24,7 @@ class SystemClock:
 class ManualClock:
     """A clock that stands until it is told to move."""
 
-    def __init__(self, now: float = 1_700_000_000.0, monotonic: float = 1000.0) -> None:
+    def __init__(self, now: float = 1_800_000_000.0, monotonic: float = 1000.0) -> None:
         self._now = now
         self._monotonic = monotonic
 

@@ -37,6 +37,7 @@ from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
 from gatepost.http1.framing import bad_request
 from gatepost.http1.messages import CHUNKED, Fields, RequestHead
 from gatepost.http1.request import END_OF_HEAD, RequestParser, check_unfinished
+from gatepost.net.addresses import plain
 from gatepost.net.deadlines import NEVER
 from gatepost.net.proxy_protocol import parse as parse_proxy_header
 from gatepost.server.clients import stranger, through_proxy, trace_lines
@@ -124,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         gate = self._gate
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0].partition("%")[0] if isinstance(peer, tuple) else ""
+        self._peer = plain(peer[0].partition("%")[0]) if isinstance(peer, tuple) else ""
         if len(gate.connections) >= gate.limits.connections:
             self._transport.write(TOO_MANY)
             self._transport.close()
@@ -245,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._buffer = self._buffer[used:]
         self._proxied = False
         if address is not None:
-            self._peer = address
+            self._peer = plain(address)
         return bool(self._buffer)
 
     def _start(self, head: RequestHead) -> None:
@@ -290,7 +291,7 @@ class Connection(asyncio.Protocol):
             head.upgrade = None
         if route.stages:
             downstream: Downstream = self
-            for stage in reversed(route.stages):
+            for stage in route.stages:
                 downstream = stage(x, downstream)
             x.downstream = downstream
         if route.buffer_body and x.body is None:

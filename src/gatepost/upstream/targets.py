@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from gatepost.config.schema import Service as ServiceConfig
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
+from gatepost.net.url import parse_url
 
 if TYPE_CHECKING:
     from gatepost.upstream.connection import UpstreamConnection
@@ -37,17 +38,12 @@ class Target:
             self.unix = url.removeprefix("unix:")
             self.host_header = b"localhost"
             return
-        scheme, _, rest = url.partition("://")
-        authority, slash, path = rest.partition("/")
-        self.base = (slash + path).rstrip("/").encode()
-        self.tls = tls if scheme == "https" else None
-        default = 443 if scheme == "https" else 80
-        host, colon, port = authority.rpartition(":")
-        if not colon or "]" in port:
-            host, port = authority, ""
-        self.host = host.strip("[]")
-        self.port = int(port) if port else default
-        self.host_header = host.encode() if self.port == default else authority.encode()
+        parsed = parse_url(url)
+        self.base = parsed.target.rstrip(b"/")
+        self.tls = tls if parsed.tls else None
+        self.host = parsed.host
+        self.port = parsed.port
+        self.host_header = parsed.host_header
 
     def take(self, *, fresh: bool) -> UpstreamConnection | None:
         """An idle connection, the last one used first. `fresh`: only one that was used a moment ago."""
