@@ -125,10 +125,7 @@ class Forward(Handler):
     def _request(self, x: Exchange, target: Target) -> bytes:
         head = x.head
         method = head.method
-        if self._raw and head.target[:1] == b"/":
-            path = head.target.partition(b"?")[0]
-        else:
-            path = x.path.encode()
+        path = head.target.partition(b"?")[0] if self._raw and head.target[:1] == b"/" else x.path.encode()
         if self._strip:
             path = strip_prefix(path, self._strip)
         if x.query:  # not the target's own: a policy may have taken a credential out of it
