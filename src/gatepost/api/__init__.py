@@ -7,7 +7,7 @@ The webhook part speaks Svix's contract: same paths, fields, iterators and error
 - One file a noun: `apps.py`, `endpoints.py` (with `endpoint_headers.py`, `endpoint_secrets.py`), `messages.py`,
   `attempts.py`, `destinations.py` (what a message was sent to, what an endpoint was sent), `health.py`.
 - What they share: `context.py` (finding and changing objects), `fields.py` (types of fields), `pagination.py`,
-  `encoding.py` (answers as bytes), `errors.py` (refusals), `idempotency.py` (a POST that is repeated).
+  `router.py`, `encoding.py` (answers as bytes), `errors.py` (refusals), `idempotency.py` (a POST that is repeated).
 - `docs.py`: the page that renders the OpenAPI document. `tokens.py`: the administrator's token.
 
 The token is not checked here but by the policy `admin_token` on the listener's routes, and messages are created by

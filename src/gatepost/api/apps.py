@@ -15,6 +15,7 @@ from gatepost.api.context import Context, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import ApiError, Fault, Unprocessable, not_found
 from gatepost.api.fields import AppName, IdempotencyKey, In, Iterator, Limit, Metadata, Order, Rate, Uid, moment
+from gatepost.api.router import router
 from gatepost.model import App
 
 _RATE = AliasChoices("throttleRate", "rateLimit")
@@ -72,10 +73,10 @@ def document(app: App) -> ApplicationOut:
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app", tags=["Application"])
+    noun = router("/api/v1/app", "Application")
     directory = context.store.directory
 
-    @router.get("", operation_id="v1.application.list", response_model=ListResponse_ApplicationOut_)
+    @noun.get("", operation_id="v1.application.list", response_model=ListResponse_ApplicationOut_)
     async def list_apps(
         limit: Limit = pagination.LIMIT, iterator: Iterator = None, order: Order = "ascending"
     ) -> Response:
@@ -86,7 +87,7 @@ def routes(context: Context) -> APIRouter:
         apps = pagination.Cut([app for name in names if (app := directory.app(name)) is not None], found.done)
         return await pagination.page(apps, at, "app", _id, document)
 
-    @router.post(
+    @noun.post(
         "",
         operation_id="v1.application.create",
         status_code=201,
@@ -112,12 +113,12 @@ def routes(context: Context) -> APIRouter:
                 return answer(document(existing))
         return answer(document(await context.put_app(_new(wanted))), 201)
 
-    @router.get("/{app_id}", operation_id="v1.application.get", response_model=ApplicationOut)
+    @noun.get("/{app_id}", operation_id="v1.application.get", response_model=ApplicationOut)
     async def get(name: AppName) -> Response:
         """Get an app."""
         return answer(document(context.app(name)))
 
-    @router.put(
+    @noun.put(
         "/{app_id}",
         operation_id="v1.application.update",
         response_model=ApplicationOut,
@@ -132,7 +133,7 @@ def routes(context: Context) -> APIRouter:
             changeable(app)
             return answer(document(await context.put_app(_replaced(app, wanted))))
 
-    @router.patch("/{app_id}", operation_id="patch_application", response_model=ApplicationOut)
+    @noun.patch("/{app_id}", operation_id="patch_application", response_model=ApplicationOut)
     async def patch(name: AppName, wanted: ApplicationPatch) -> Response:
         """Change some of an app's fields."""
         async with context.changing(context.app(name)):
@@ -141,7 +142,7 @@ def routes(context: Context) -> APIRouter:
             changes = {field: getattr(wanted, field) for field in wanted.model_fields_set}
             return answer(document(await context.put_app(msgspec.structs.replace(app, **changes))))
 
-    @router.delete("/{app_id}", operation_id="v1.application.delete", status_code=204)
+    @noun.delete("/{app_id}", operation_id="v1.application.delete", status_code=204)
     async def delete(name: AppName) -> Response:
         """Delete an app and its endpoints. Its messages stay until they expire, but can no longer be read here."""
         async with context.changing(context.app(name)):
@@ -150,7 +151,7 @@ def routes(context: Context) -> APIRouter:
             await context.store.delete_app(app.key)
             return no_content()
 
-    return router
+    return noun
 
 
 def named(name: str, uid: str | None, what: str) -> str:

@@ -34,6 +34,7 @@ from gatepost.api.fields import (
     seconds_of,
     split_types,
 )
+from gatepost.api.router import router
 from gatepost.model import Attempt
 from gatepost.stores.base import Filter, Page
 
@@ -94,7 +95,7 @@ class EmptyResponse(TypedDict):
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app/{app_id}", tags=["Message Attempt"])
+    noun = router("/api/v1/app/{app_id}", "Message Attempt")
     store = context.store
 
     def document(attempt: Attempt, *, with_content: bool = True) -> MessageAttemptOut:
@@ -119,7 +120,7 @@ def routes(context: Context) -> APIRouter:
     def documents(with_content: bool) -> Callable[[Attempt], MessageAttemptOut]:
         return lambda attempt: document(attempt, with_content=with_content)
 
-    @router.get(
+    @noun.get(
         "/attempt/endpoint/{endpoint_id}",
         operation_id="v1.message-attempt.list-by-endpoint",
         response_model=ListResponse_MessageAttemptOut_,
@@ -145,7 +146,7 @@ def routes(context: Context) -> APIRouter:
         found = NONE if wanted is None else await store.attempts_of_endpoint(endpoint.key, wanted)
         return await pagination.page(pagination.of_store(found, at), at, "atmpt", _id, documents(with_content))
 
-    @router.get(
+    @noun.get(
         "/attempt/msg/{msg_id}",
         operation_id="v1.message-attempt.list-by-msg",
         response_model=ListResponse_MessageAttemptOut_,
@@ -175,7 +176,7 @@ def routes(context: Context) -> APIRouter:
         found = NONE if wanted is None else await store.attempts_of_message(message.id, wanted)
         return await pagination.page(pagination.of_store(found, at), at, "atmpt", _id, documents(with_content))
 
-    @router.get(
+    @noun.get(
         "/msg/{msg_id}/attempt/{attempt_id}", operation_id="v1.message-attempt.get", response_model=MessageAttemptOut
     )
     async def get(app_name: AppName, message_name: MessageName, name: AttemptName) -> Response:
@@ -187,7 +188,7 @@ def routes(context: Context) -> APIRouter:
             raise not_found("attempt", name)
         return answer(document(attempt))
 
-    @router.post(
+    @noun.post(
         "/msg/{msg_id}/endpoint/{endpoint_id}/resend",
         operation_id="v1.message-attempt.resend",
         status_code=202,
@@ -206,7 +207,7 @@ def routes(context: Context) -> APIRouter:
             raise not_found("message", message_name)
         return answer({}, 202)
 
-    return router
+    return noun
 
 
 def narrowed(

@@ -27,6 +27,7 @@ from gatepost.api.fields import (
     seconds_of,
     split_types,
 )
+from gatepost.api.router import router
 from gatepost.lifecycle import State
 from gatepost.model import Delivery, Endpoint, Message
 from gatepost.stores.base import Page
@@ -75,10 +76,10 @@ def status_of(delivery: Delivery) -> MessageStatus:
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app/{app_id}", tags=["Message Attempt"])
+    noun = router("/api/v1/app/{app_id}", "Message Attempt")
     store = context.store
 
-    @router.get(
+    @noun.get(
         "/endpoint/{endpoint_id}/msg",
         operation_id="v1.message-attempt.list-attempted-messages",
         response_model=ListResponse_EndpointMessageOut_,
@@ -127,7 +128,7 @@ def routes(context: Context) -> APIRouter:
         cut = pagination.of_store(Page(sent, found.done, found.iterator), at)
         return await pagination.page(cut, at, "msg", lambda one: one.message.id, document)
 
-    @router.get(
+    @noun.get(
         "/msg/{msg_id}/endpoint",
         operation_id="v1.message-attempt.list-attempted-destinations",
         response_model=ListResponse_MessageEndpointOut_,
@@ -151,7 +152,7 @@ def routes(context: Context) -> APIRouter:
         cut = pagination.cut(sent, _endpoint_id, at, limit, ascending=False)
         return await pagination.page(cut, at, "ep", _endpoint_id, document)
 
-    return router
+    return noun
 
 
 class _State(TypedDict):

@@ -17,6 +17,7 @@ from gatepost.api.context import Context, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import Fault, Unprocessable
 from gatepost.api.fields import AppName, EndpointName, In
+from gatepost.api.router import router
 from gatepost.destinations.headers import fault
 
 MOST: Final = 50  # fields an endpoint
@@ -42,9 +43,9 @@ class EndpointHeadersOut(TypedDict):
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", tags=["Endpoint"])
+    noun = router("/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", "Endpoint")
 
-    @router.get("", operation_id="v1.endpoint.get-headers", response_model=EndpointHeadersOut)
+    @noun.get("", operation_id="v1.endpoint.get-headers", response_model=EndpointHeadersOut)
     async def get(app_name: AppName, name: EndpointName) -> Response:
         """Get the fields that are added to each webhook."""
         headers = context.endpoint(context.app(app_name), name).headers
@@ -55,13 +56,13 @@ def routes(context: Context) -> APIRouter:
             )
         )
 
-    @router.put("", operation_id="v1.endpoint.update-headers", status_code=204)
+    @noun.put("", operation_id="v1.endpoint.update-headers", status_code=204)
     async def update(app_name: AppName, name: EndpointName, wanted: EndpointHeadersIn) -> Response:
         """Replace the fields that are added to each webhook."""
         await change(app_name, name, wanted.headers, keep=False)
         return no_content()
 
-    @router.patch("", operation_id="v1.endpoint.patch-headers", status_code=204)
+    @noun.patch("", operation_id="v1.endpoint.patch-headers", status_code=204)
     async def patch(app_name: AppName, name: EndpointName, wanted: EndpointHeadersPatchIn) -> Response:
         """Change some of the fields that are added to each webhook."""
         await change(app_name, name, wanted.headers, keep=True)
@@ -76,7 +77,7 @@ def routes(context: Context) -> APIRouter:
             added = {name: value for name, value in wanted.items() if value is not None}
             await context.put_endpoint(msgspec.structs.replace(endpoint, headers=kept | checked(added, len(kept))))
 
-    return router
+    return noun
 
 
 def checked(headers: dict[str, str], beside: int = 0) -> dict[str, str]:

@@ -13,6 +13,7 @@ from gatepost.api.context import Context, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import Fault, Unprocessable, conflict
 from gatepost.api.fields import AppName, EndpointName, IdempotencyKey, In
+from gatepost.api.router import router
 from gatepost.errors import SignatureError
 from gatepost.model import Secret
 from gatepost.signatures import STANDARD_WEBHOOKS
@@ -46,15 +47,15 @@ class EndpointSecretRotateIn(In):
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", tags=["Endpoint"])
+    noun = router("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", "Endpoint")
 
-    @router.get("", operation_id="v1.endpoint.get-secret", response_model=EndpointSecretOut)
+    @noun.get("", operation_id="v1.endpoint.get-secret", response_model=EndpointSecretOut)
     async def get(app_name: AppName, name: EndpointName) -> Response:
         """Get the endpoint's secret: the newest, while an older one is still valid."""
         endpoint = context.endpoint(context.app(app_name), name)
         return answer(EndpointSecretOut(key=endpoint.secrets[0].value))
 
-    @router.post("/rotate", operation_id="v1.endpoint.rotate-secret", status_code=204)
+    @noun.post("/rotate", operation_id="v1.endpoint.rotate-secret", status_code=204)
     async def rotate(
         app_name: AppName, name: EndpointName, wanted: EndpointSecretRotateIn, idempotency_key: IdempotencyKey = None
     ) -> Response:
@@ -68,7 +69,7 @@ def routes(context: Context) -> APIRouter:
             await context.put_endpoint(msgspec.structs.replace(endpoint, secrets=rotated))
             return no_content()
 
-    return router
+    return noun
 
 
 def checked(given: str | None, field: str = "secret") -> str:

@@ -32,6 +32,7 @@ from gatepost.api.fields import (
     moment,
     some,
 )
+from gatepost.api.router import router
 from gatepost.errors import AddressRefused
 from gatepost.model import App, Endpoint, Secret
 from gatepost.net.guard import Guard
@@ -133,10 +134,10 @@ def document(endpoint: Endpoint) -> EndpointOut:
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app/{app_id}/endpoint", tags=["Endpoint"])
+    noun = router("/api/v1/app/{app_id}/endpoint", "Endpoint")
     directory = context.store.directory
 
-    @router.get("", operation_id="v1.endpoint.list", response_model=ListResponse_EndpointOut_)
+    @noun.get("", operation_id="v1.endpoint.list", response_model=ListResponse_EndpointOut_)
     async def list_endpoints(
         app_name: AppName,
         limit: Limit = pagination.LIMIT,
@@ -149,18 +150,18 @@ def routes(context: Context) -> APIRouter:
         found = pagination.cut(endpoints, _id, at, limit, ascending=order == "ascending")
         return await pagination.page(found, at, "ep", _id, document)
 
-    @router.post("", operation_id="v1.endpoint.create", status_code=201, response_model=EndpointOut)
+    @noun.post("", operation_id="v1.endpoint.create", status_code=201, response_model=EndpointOut)
     async def create(app_name: AppName, wanted: EndpointIn, idempotency_key: IdempotencyKey = None) -> Response:
         """Create an endpoint."""
         app = context.app(app_name)
         return answer(document(await context.put_endpoint(_new(context, app, wanted, wanted.uid))), 201)
 
-    @router.get("/{endpoint_id}", operation_id="v1.endpoint.get", response_model=EndpointOut)
+    @noun.get("/{endpoint_id}", operation_id="v1.endpoint.get", response_model=EndpointOut)
     async def get(app_name: AppName, name: EndpointName) -> Response:
         """Get an endpoint."""
         return answer(document(context.endpoint(context.app(app_name), name)))
 
-    @router.put(
+    @noun.put(
         "/{endpoint_id}",
         operation_id="v1.endpoint.update",
         response_model=EndpointOut,
@@ -179,7 +180,7 @@ def routes(context: Context) -> APIRouter:
             changed = msgspec.structs.replace(endpoint, **_fields(wanted.model_dump()))
             return answer(document(await context.put_endpoint(changed)))
 
-    @router.patch("/{endpoint_id}", operation_id="patch_endpoint", response_model=EndpointOut)
+    @noun.patch("/{endpoint_id}", operation_id="patch_endpoint", response_model=EndpointOut)
     async def patch(app_name: AppName, name: EndpointName, wanted: EndpointPatch) -> Response:
         """Change some of an endpoint's fields."""
         async with context.changing(context.app(app_name)):
@@ -191,7 +192,7 @@ def routes(context: Context) -> APIRouter:
             changed = msgspec.structs.replace(endpoint, **_fields(changes))
             return answer(document(await context.put_endpoint(changed)))
 
-    @router.delete("/{endpoint_id}", operation_id="v1.endpoint.delete", status_code=204)
+    @noun.delete("/{endpoint_id}", operation_id="v1.endpoint.delete", status_code=204)
     async def delete(app_name: AppName, name: EndpointName) -> Response:
         """Delete an endpoint. What waits for it is cancelled; its attempts can still be read by message."""
         async with context.changing(context.app(app_name)):
@@ -200,7 +201,7 @@ def routes(context: Context) -> APIRouter:
             await context.store.delete_endpoint(endpoint.key)
             return no_content()
 
-    return router
+    return noun
 
 
 def check_url(url: str, guard: Guard) -> None:

@@ -36,6 +36,7 @@ from gatepost.api.fields import (
     seconds_of,
     split_types,
 )
+from gatepost.api.router import router
 from gatepost.model import Message
 
 EXPIRED = msgspec.Raw(b'{"expired":true}')  # what Svix shows of a payload that is no longer kept
@@ -113,10 +114,10 @@ def size_of(message: Message) -> int:
 
 
 def routes(context: Context) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/app/{app_id}/msg", tags=["Message"])
+    noun = router("/api/v1/app/{app_id}/msg", "Message")
     store = context.store
 
-    @router.get("", operation_id="v1.message.list", response_model=ListResponse_MessageOut_)
+    @noun.get("", operation_id="v1.message.list", response_model=ListResponse_MessageOut_)
     async def list_messages(
         app_name: AppName,
         limit: Limit = pagination.LIMIT,
@@ -142,7 +143,7 @@ def routes(context: Context) -> APIRouter:
         found = await pagination.read(lambda narrow: store.list_messages(app.key, narrow), wanted, size_of)
         return await pagination.page(pagination.of_store(found, at), at, "msg", id_of, documents(with_content))
 
-    @router.post(
+    @noun.post(
         "",
         operation_id="v1.message.create",
         status_code=202,
@@ -158,10 +159,10 @@ def routes(context: Context) -> APIRouter:
         """Create a message, and send it to every endpoint that wants it. Answered once it is on disk."""
         raise ApiError(501, "not_served_here", "Messages are created by the engine, in front of this application.")
 
-    @router.get("/{msg_id}", operation_id="v1.message.get", response_model=MessageOut)
+    @noun.get("/{msg_id}", operation_id="v1.message.get", response_model=MessageOut)
     async def get(app_name: AppName, name: MessageName, with_content: WithContent = True) -> Response:
         """Get a message by its id or its eventId."""
         message = await context.message(context.app(app_name), name)
         return answer(document(message, with_content=with_content))
 
-    return router
+    return noun

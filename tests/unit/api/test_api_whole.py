@@ -136,7 +136,8 @@ async def test_a_key_is_of_one_path(api: Api) -> None:
 
 async def test_two_at_once_make_one(api: Api) -> None:
     key = {"idempotency-key": "k"}
-    replies = await asyncio.gather(*(api.post(APPS, {"name": "x"}, headers=key) for _ in range(5)))
+    async with asyncio.timeout(5):
+        replies = await asyncio.gather(*(api.post(APPS, {"name": "x"}, headers=key) for _ in range(5)))
     assert len({reply.body for reply in replies}) == 1
     assert len(api.store.directory.apps) == 1
 
@@ -206,7 +207,8 @@ async def test_a_failure_wakes_those_who_waited_for_it_and_one_of_them_tries() -
     waiting = [asyncio.ensure_future(client.post("/")) for _ in range(4)]
     await asyncio.sleep(0)
     go.set()
-    first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    async with asyncio.timeout(5):
+        first, *others = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(first, StoreUnavailable)
     assert [not isinstance(other, BaseException) and other.status for other in others] == [201, 201, 201]
     assert calls == 2
@@ -284,7 +286,7 @@ def test_nothing_in_the_api_runs_in_a_thread() -> None:
     seen = 0
     for file in Path(idempotency.__file__).parent.glob("*.py"):
         for function in re.finditer(
-            r"^    @(?:router|api)\.[^@]*?^    (async )?def \w+", file.read_text(), re.DOTALL | re.M
+            r"^    @(?:noun|api)\.[^@]*?^    (async )?def \w+", file.read_text(), re.DOTALL | re.M
         ):
             assert function[1], f"{file.name}: {function[0]}"
             seen += 1
