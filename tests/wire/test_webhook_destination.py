@@ -398,6 +398,19 @@ async def test_a_cancelled_try_says_nothing_and_leaves_nothing(wire: Wire) -> No
     assert not connecting.done()
 
 
+@conversation(timeout=0.5)
+async def test_a_try_cancelled_at_any_moment_leaves_no_connection_to_nobody(wire: Wire) -> None:
+    wire.receiver.script = lambda x: x.gone()
+    for turns in range(12):
+        wire.begin()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        wire.sending.cancel()
+    wire.destination.close()
+    await wire.until(lambda: all(connection.lost for connection in wire.receiver.connections))
+    assert wire.destination._connecting == 0
+
+
 # where it may go
 
 

@@ -179,7 +179,7 @@ class Deliveries:
         return lane
 
     def _close_if_idle(self, lane: Lane) -> None:
-        if not lane.held and lane.idle:
+        if lane.idle:
             self._lanes.pop(lane.endpoint, None)
 
     def _endpoint_changed(self, key: int, endpoint: Endpoint | None) -> None:
@@ -370,8 +370,9 @@ class Deliveries:
 class _Job:
     """One delivery, from its turn until its completion is on disk."""
 
-    __slots__ = ("completion", "engine", "lane", "message", "payload", "probe", "sending", "tries")
+    __slots__ = ("completion", "endpoint", "engine", "lane", "message", "payload", "probe", "sending", "tries")
 
+    endpoint: Endpoint  # as it was when the try began
     payload: Payload
 
     def __init__(self, engine: Deliveries, lane: Lane, message: int, tries: int, probe: bool) -> None:
@@ -390,10 +391,11 @@ class _Job:
             return  # the endpoint was deleted, or the engine stopped, while it was read
         if self.lane.paused:
             engine._abandon(self)
+            engine._pump()
             return
+        self.endpoint = engine._endpoints[self.lane.endpoint]
         if payload is None:
-            endpoint = engine._endpoints[self.lane.endpoint]
-            engine._finished(self, expired(self.message, endpoint, self.tries, engine._clock.now()), ok=True)
+            engine._finished(self, expired(self.message, self.endpoint, self.tries, engine._clock.now()), ok=True)
             return
         self.payload = payload
         self.sending = engine._sender(self.lane.endpoint).send(payload.id, payload.body, self.done)
@@ -401,14 +403,13 @@ class _Job:
     def done(self, result: Result) -> None:
         engine = self.engine
         lane = self.lane
-        endpoint = engine._endpoints[lane.endpoint]
         ok = result.ok
         if ok:
             engine.delivered += 1
         else:
             engine.failed += 1
         completion = engine._attempts.completion(
-            self.message, endpoint, self.tries, self.payload, result, manual=self.message in lane.manual
+            self.message, self.endpoint, self.tries, self.payload, result, manual=self.message in lane.manual
         )
         engine._finished(self, completion, ok=ok)
 

@@ -71,6 +71,7 @@ class WebhookDestination:
         self._idle: dict[Origin, list[_Connection]] = {}
         self._oldest: dict[_Connection, None] = {}  # the idle ones of all origins, the longest idle first
         self._open: set[_Connection] = set()
+        self._connecting = 0
 
     def sender(self, endpoint: Endpoint) -> WebhookSender:
         return WebhookSender(self, endpoint)
@@ -98,6 +99,12 @@ class WebhookDestination:
         kept.append(connection)
         self._oldest[connection] = None
 
+    def made(self, connection: _Connection) -> None:
+        """Known from its first moment: a try that is cancelled just now would leave it to nobody."""
+        self._open.add(connection)
+        connection.deadline = self.loop.time() + KEEP
+        self.deadlines.join(connection)
+
     def lost(self, connection: _Connection) -> None:
         self._open.discard(connection)
         self.deadlines.leave(connection)
@@ -110,8 +117,9 @@ class WebhookDestination:
 
     async def connect(self, sending: _Sending, origin: Origin) -> None:
         """A new connection for this try."""
-        while len(self._open) >= self._limit and self._oldest:
+        while len(self._open) + self._connecting >= self._limit and self._oldest:
             next(iter(self._oldest)).drop()
+        self._connecting += 1
         try:
             _, connection = await dial(
                 lambda: _Connection(self, origin),
@@ -128,12 +136,12 @@ class WebhookDestination:
             if isinstance(error, GatepostError):
                 return
             raise
+        finally:
+            self._connecting -= 1
         sending.task = None
         if connection.closing:
             sending.fail("the connection was closed before a response came")
             return
-        self._open.add(connection)
-        self.deadlines.join(connection)
         connection.begin(sending)
 
 
@@ -264,6 +272,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
+        self._destination.made(self)
 
     def data_received(self, data: bytes) -> None:
         sending = self._sending
