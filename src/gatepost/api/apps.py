@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, NotRequired
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from gatepost import ids
 from gatepost.api import pagination
-from gatepost.api.context import Context, changeable
+from gatepost.api.context import Ctx, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import ApiError, Fault, Unprocessable, not_found
 from gatepost.api.fields import AppName, IdempotencyKey, In, Iterator, Limit, Metadata, Order, Rate, Uid, moment
@@ -72,86 +72,89 @@ def document(app: App) -> ApplicationOut:
     return out
 
 
-def routes(context: Context) -> APIRouter:
-    noun = router("/api/v1/app", "Application")
-    directory = context.store.directory
+noun = router("/api/v1/app", "Application")
 
-    @noun.get("", operation_id="v1.application.list", response_model=ListResponse_ApplicationOut_)
-    async def list_apps(
-        limit: Limit = pagination.LIMIT, iterator: Iterator = None, order: Order = "ascending"
-    ) -> Response:
-        """List all apps."""
-        at = pagination.cursor(iterator, "app")
-        found = pagination.cut(directory.app_ids, _itself, at, limit, ascending=order == "ascending")
-        names = [ids.encode("app", identifier) for identifier in found.items]
-        apps = pagination.Cut([app for name in names if (app := directory.app(name)) is not None], found.done)
-        return await pagination.page(apps, at, "app", _id, document)
 
-    @noun.post(
-        "",
-        operation_id="v1.application.create",
-        status_code=201,
-        response_model=ApplicationOut,
-        responses={200: {"model": ApplicationOut, "description": "It existed, and `get_if_exists` was set"}},
-    )
-    async def create(
-        wanted: ApplicationIn,
-        get_if_exists: Annotated[bool, Query(description="Give the app that has this uid, if there is one.")] = False,
-        idempotency_key: IdempotencyKey = None,
-    ) -> Response:
-        """Create an app."""
-        if get_if_exists and wanted.uid is not None:
-            existing = directory.app(wanted.uid)
-            if existing is not None:
-                return answer(document(existing))
-            try:
-                return answer(document(await context.put_app(_new(wanted))), 201)
-            except ApiError:
-                existing = directory.app(wanted.uid)  # a request beside this one made it
-                if existing is None:
-                    raise
-                return answer(document(existing))
-        return answer(document(await context.put_app(_new(wanted))), 201)
+@noun.get("", operation_id="v1.application.list", response_model=ListResponse_ApplicationOut_)
+async def list_apps(
+    context: Ctx, limit: Limit = pagination.LIMIT, iterator: Iterator = None, order: Order = "ascending"
+) -> Response:
+    """List all apps."""
+    at = pagination.cursor(iterator, "app")
+    found = pagination.cut(context.directory.app_ids, _itself, at, limit, ascending=order == "ascending")
+    names = [ids.encode("app", identifier) for identifier in found.items]
+    apps = pagination.Cut([app for name in names if (app := context.directory.app(name)) is not None], found.done)
+    return await pagination.page(apps, at, "app", _id, document)
 
-    @noun.get("/{app_id}", operation_id="v1.application.get", response_model=ApplicationOut)
-    async def get(name: AppName) -> Response:
-        """Get an app."""
-        return answer(document(context.app(name)))
 
-    @noun.put(
-        "/{app_id}",
-        operation_id="v1.application.update",
-        response_model=ApplicationOut,
-        responses={201: {"model": ApplicationOut, "description": "There was none with this uid; now there is"}},
-    )
-    async def update(name: AppName, wanted: ApplicationIn) -> Response:
-        """Replace an app, or create one under a uid that is free."""
-        if directory.app(name) is None:
-            return answer(document(await context.put_app(_new(wanted, named(name, wanted.uid, "app")))), 201)
-        async with context.changing(context.app(name)):
-            app = context.app(name)
-            changeable(app)
-            return answer(document(await context.put_app(_replaced(app, wanted))))
+@noun.post(
+    "",
+    operation_id="v1.application.create",
+    status_code=201,
+    response_model=ApplicationOut,
+    responses={200: {"model": ApplicationOut, "description": "It existed, and `get_if_exists` was set"}},
+)
+async def create(
+    context: Ctx,
+    wanted: ApplicationIn,
+    get_if_exists: Annotated[bool, Query(description="Give the app that has this uid, if there is one.")] = False,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create an app."""
+    if get_if_exists and wanted.uid is not None:
+        existing = context.directory.app(wanted.uid)
+        if existing is not None:
+            return answer(document(existing))
+        try:
+            return answer(document(await context.put_app(_new(wanted))), 201)
+        except ApiError:
+            existing = context.directory.app(wanted.uid)  # a request beside this one made it
+            if existing is None:
+                raise
+            return answer(document(existing))
+    return answer(document(await context.put_app(_new(wanted))), 201)
 
-    @noun.patch("/{app_id}", operation_id="patch_application", response_model=ApplicationOut)
-    async def patch(name: AppName, wanted: ApplicationPatch) -> Response:
-        """Change some of an app's fields."""
-        async with context.changing(context.app(name)):
-            app = context.app(name)
-            changeable(app)
-            changes = {field: getattr(wanted, field) for field in wanted.model_fields_set}
-            return answer(document(await context.put_app(msgspec.structs.replace(app, **changes))))
 
-    @noun.delete("/{app_id}", operation_id="v1.application.delete", status_code=204)
-    async def delete(name: AppName) -> Response:
-        """Delete an app and its endpoints. Its messages stay until they expire, but can no longer be read here."""
-        async with context.changing(context.app(name)):
-            app = context.app(name)
-            changeable(app)
-            await context.store.delete_app(app.key)
-            return no_content()
+@noun.get("/{app_id}", operation_id="v1.application.get", response_model=ApplicationOut)
+async def get(context: Ctx, name: AppName) -> Response:
+    """Get an app."""
+    return answer(document(context.app(name)))
 
-    return noun
+
+@noun.put(
+    "/{app_id}",
+    operation_id="v1.application.update",
+    response_model=ApplicationOut,
+    responses={201: {"model": ApplicationOut, "description": "There was none with this uid; now there is"}},
+)
+async def update(context: Ctx, name: AppName, wanted: ApplicationIn) -> Response:
+    """Replace an app, or create one under a uid that is free."""
+    if context.directory.app(name) is None:
+        return answer(document(await context.put_app(_new(wanted, named(name, wanted.uid, "app")))), 201)
+    async with context.changing(context.app(name)):
+        app = context.app(name)
+        changeable(app)
+        return answer(document(await context.put_app(_replaced(app, wanted))))
+
+
+@noun.patch("/{app_id}", operation_id="patch_application", response_model=ApplicationOut)
+async def patch(context: Ctx, name: AppName, wanted: ApplicationPatch) -> Response:
+    """Change some of an app's fields."""
+    async with context.changing(context.app(name)):
+        app = context.app(name)
+        changeable(app)
+        changes = {field: getattr(wanted, field) for field in wanted.model_fields_set}
+        return answer(document(await context.put_app(msgspec.structs.replace(app, **changes))))
+
+
+@noun.delete("/{app_id}", operation_id="v1.application.delete", status_code=204)
+async def delete(context: Ctx, name: AppName) -> Response:
+    """Delete an app and its endpoints. Its messages stay until they expire, but can no longer be read here."""
+    async with context.changing(context.app(name)):
+        app = context.app(name)
+        changeable(app)
+        await context.store.delete_app(app.key)
+        return no_content()
 
 
 def named(name: str, uid: str | None, what: str) -> str:

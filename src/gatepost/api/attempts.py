@@ -8,12 +8,12 @@ from enum import IntEnum
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from typing_extensions import TypedDict
 
 from gatepost import ids
 from gatepost.api import pagination
-from gatepost.api.context import Context
+from gatepost.api.context import Context, Ctx
 from gatepost.api.encoding import answer
 from gatepost.api.errors import not_found
 from gatepost.api.fields import (
@@ -94,120 +94,126 @@ class EmptyResponse(TypedDict):
     pass
 
 
-def routes(context: Context) -> APIRouter:
-    noun = router("/api/v1/app/{app_id}", "Message Attempt")
-    store = context.store
+noun = router("/api/v1/app/{app_id}", "Message Attempt")
 
-    def document(attempt: Attempt, *, with_content: bool = True) -> MessageAttemptOut:
-        status = MessageStatus.SUCCESS if attempt.ok else MessageStatus.FAIL
-        response = ""
-        if with_content:
-            response = attempt.response.decode("utf-8", "replace") if attempt.response else attempt.error
-        return MessageAttemptOut(
-            id=ids.encode("atmpt", attempt.id),
-            msgId=ids.encode("msg", attempt.message),
-            endpointId=context.endpoint_id(attempt.endpoint),
-            status=status,
-            statusText=status.text,
-            url=attempt.url,
-            response=response,
-            responseStatusCode=attempt.status,
-            responseDurationMs=round(attempt.duration * 1000),
-            triggerType=attempt.trigger,
-            timestamp=moment(attempt.started),
-        )
 
-    def documents(with_content: bool) -> Callable[[Attempt], MessageAttemptOut]:
-        return lambda attempt: document(attempt, with_content=with_content)
-
-    @noun.get(
-        "/attempt/endpoint/{endpoint_id}",
-        operation_id="v1.message-attempt.list-by-endpoint",
-        response_model=ListResponse_MessageAttemptOut_,
+def document(context: Context, attempt: Attempt, *, with_content: bool = True) -> MessageAttemptOut:
+    status = MessageStatus.SUCCESS if attempt.ok else MessageStatus.FAIL
+    response = ""
+    if with_content:
+        response = attempt.response.decode("utf-8", "replace") if attempt.response else attempt.error
+    return MessageAttemptOut(
+        id=ids.encode("atmpt", attempt.id),
+        msgId=ids.encode("msg", attempt.message),
+        endpointId=context.endpoint_id(attempt.endpoint),
+        status=status,
+        statusText=status.text,
+        url=attempt.url,
+        response=response,
+        responseStatusCode=attempt.status,
+        responseDurationMs=round(attempt.duration * 1000),
+        triggerType=attempt.trigger,
+        timestamp=moment(attempt.started),
     )
-    async def by_endpoint(
-        app_name: AppName,
-        name: EndpointName,
-        limit: Limit = pagination.LIMIT,
-        iterator: Iterator = None,
-        status: ByStatus = None,
-        status_code_class: ByCode = None,
-        channel: ByChannel = None,
-        tag: ByTag = None,
-        before: Before = None,
-        after: After = None,
-        with_content: WithContent = True,
-        event_types: ByType = None,
-    ) -> Response:
-        """List the attempts that were made at an endpoint, the newest first."""
-        endpoint = context.endpoint(context.app(app_name), name)
-        at = pagination.cursor(iterator, "atmpt")
-        wanted = narrowed(at, limit, status, status_code_class, channel, tag, before, after, event_types)
-        found = NONE if wanted is None else await store.attempts_of_endpoint(endpoint.key, wanted)
-        return await pagination.page(pagination.of_store(found, at), at, "atmpt", _id, documents(with_content))
 
-    @noun.get(
-        "/attempt/msg/{msg_id}",
-        operation_id="v1.message-attempt.list-by-msg",
-        response_model=ListResponse_MessageAttemptOut_,
-    )
-    async def by_message(
-        app_name: AppName,
-        name: MessageName,
-        limit: Limit = pagination.LIMIT,
-        iterator: Iterator = None,
-        status: ByStatus = None,
-        status_code_class: ByCode = None,
-        channel: ByChannel = None,
-        tag: ByTag = None,
-        endpoint_id: Annotated[str | None, Query(description="Only attempts at this endpoint (id or uid).")] = None,
-        before: Before = None,
-        after: After = None,
-        with_content: WithContent = True,
-        event_types: ByType = None,
-    ) -> Response:
-        """List the attempts to deliver a message, the newest first."""
-        app = context.app(app_name)
-        at = pagination.cursor(iterator, "atmpt")
-        message = await context.message(app, name)
-        wanted = narrowed(at, limit, status, status_code_class, channel, tag, before, after, event_types)
-        if wanted is not None and endpoint_id is not None:
-            wanted = msgspec.structs.replace(wanted, endpoint=context.endpoint(app, endpoint_id).key)
-        found = NONE if wanted is None else await store.attempts_of_message(message.id, wanted)
-        return await pagination.page(pagination.of_store(found, at), at, "atmpt", _id, documents(with_content))
 
-    @noun.get(
-        "/msg/{msg_id}/attempt/{attempt_id}", operation_id="v1.message-attempt.get", response_model=MessageAttemptOut
-    )
-    async def get(app_name: AppName, message_name: MessageName, name: AttemptName) -> Response:
-        """Get one attempt of a message."""
-        message = await context.message(context.app(app_name), message_name)
-        identifier = ids.decode("atmpt", name)
-        attempt = None if identifier is None else await store.attempt(identifier)
-        if attempt is None or attempt.message != message.id:
-            raise not_found("attempt", name)
-        return answer(document(attempt))
+def documents(context: Context, with_content: bool) -> Callable[[Attempt], MessageAttemptOut]:
+    return lambda attempt: document(context, attempt, with_content=with_content)
 
-    @noun.post(
-        "/msg/{msg_id}/endpoint/{endpoint_id}/resend",
-        operation_id="v1.message-attempt.resend",
-        status_code=202,
-        response_model=EmptyResponse,
-    )
-    async def resend(
-        app_name: AppName, message_name: MessageName, name: EndpointName, idempotency_key: IdempotencyKey = None
-    ) -> Response:
-        """Send a message to an endpoint again, whatever became of it before, and whatever the endpoint's filters say.
 
-        Where the endpoint is disabled, it is sent once that ends."""
-        app = context.app(app_name)
-        endpoint = context.endpoint(app, name)
-        message = await context.message(app, message_name)
-        if await context.resend(message, endpoint) is None:
-            raise not_found("message", message_name)
-        return answer({}, 202)
+@noun.get(
+    "/attempt/endpoint/{endpoint_id}",
+    operation_id="v1.message-attempt.list-by-endpoint",
+    response_model=ListResponse_MessageAttemptOut_,
+)
+async def by_endpoint(
+    context: Ctx,
+    app_name: AppName,
+    name: EndpointName,
+    limit: Limit = pagination.LIMIT,
+    iterator: Iterator = None,
+    status: ByStatus = None,
+    status_code_class: ByCode = None,
+    channel: ByChannel = None,
+    tag: ByTag = None,
+    before: Before = None,
+    after: After = None,
+    with_content: WithContent = True,
+    event_types: ByType = None,
+) -> Response:
+    """List the attempts that were made at an endpoint, the newest first."""
+    endpoint = context.endpoint(context.app(app_name), name)
+    at = pagination.cursor(iterator, "atmpt")
+    wanted = narrowed(at, limit, status, status_code_class, channel, tag, before, after, event_types)
+    found = NONE if wanted is None else await context.store.attempts_of_endpoint(endpoint.key, wanted)
+    return await pagination.page(pagination.of_store(found, at), at, "atmpt", _id, documents(context, with_content))
 
-    return noun
+
+@noun.get(
+    "/attempt/msg/{msg_id}",
+    operation_id="v1.message-attempt.list-by-msg",
+    response_model=ListResponse_MessageAttemptOut_,
+)
+async def by_message(
+    context: Ctx,
+    app_name: AppName,
+    name: MessageName,
+    limit: Limit = pagination.LIMIT,
+    iterator: Iterator = None,
+    status: ByStatus = None,
+    status_code_class: ByCode = None,
+    channel: ByChannel = None,
+    tag: ByTag = None,
+    endpoint_id: Annotated[str | None, Query(description="Only attempts at this endpoint (id or uid).")] = None,
+    before: Before = None,
+    after: After = None,
+    with_content: WithContent = True,
+    event_types: ByType = None,
+) -> Response:
+    """List the attempts to deliver a message, the newest first."""
+    app = context.app(app_name)
+    at = pagination.cursor(iterator, "atmpt")
+    message = await context.message(app, name)
+    wanted = narrowed(at, limit, status, status_code_class, channel, tag, before, after, event_types)
+    if wanted is not None and endpoint_id is not None:
+        wanted = msgspec.structs.replace(wanted, endpoint=context.endpoint(app, endpoint_id).key)
+    found = NONE if wanted is None else await context.store.attempts_of_message(message.id, wanted)
+    return await pagination.page(pagination.of_store(found, at), at, "atmpt", _id, documents(context, with_content))
+
+
+@noun.get("/msg/{msg_id}/attempt/{attempt_id}", operation_id="v1.message-attempt.get", response_model=MessageAttemptOut)
+async def get(context: Ctx, app_name: AppName, message_name: MessageName, name: AttemptName) -> Response:
+    """Get one attempt of a message."""
+    message = await context.message(context.app(app_name), message_name)
+    identifier = ids.decode("atmpt", name)
+    attempt = None if identifier is None else await context.store.attempt(identifier)
+    if attempt is None or attempt.message != message.id:
+        raise not_found("attempt", name)
+    return answer(document(context, attempt))
+
+
+@noun.post(
+    "/msg/{msg_id}/endpoint/{endpoint_id}/resend",
+    operation_id="v1.message-attempt.resend",
+    status_code=202,
+    response_model=EmptyResponse,
+)
+async def resend(
+    context: Ctx,
+    app_name: AppName,
+    message_name: MessageName,
+    name: EndpointName,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Send a message to an endpoint again, whatever became of it before, and whatever the endpoint's filters say.
+
+    Where the endpoint is disabled, it is sent once that ends."""
+    app = context.app(app_name)
+    endpoint = context.endpoint(app, name)
+    message = await context.message(app, message_name)
+    if await context.resend(message, endpoint) is None:
+        raise not_found("message", message_name)
+    return answer({}, 202)
 
 
 def narrowed(

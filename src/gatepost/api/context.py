@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias, cast
 from weakref import WeakValueDictionary
+
+from fastapi import Depends, Request
 
 from gatepost import ids
 from gatepost.api.errors import ApiError, conflict, not_found
@@ -29,19 +31,20 @@ class Context:
 
     def __init__(self, store: Store, clock: Clock, guard: Guard, resender: Resender | None) -> None:
         self.store = store
+        self.directory = store.directory
         self.clock = clock
         self.guard = guard
         self._resender = resender
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by app key, while in use
 
     def app(self, name: str) -> App:
-        app = self.store.directory.app(name)
+        app = self.directory.app(name)
         if app is None:
             raise not_found("app", name)
         return app
 
     def endpoint(self, app: App, name: str) -> Endpoint:
-        endpoint = self.store.directory.endpoint(app.key, name)
+        endpoint = self.directory.endpoint(app.key, name)
         if endpoint is None:
             raise not_found("endpoint", name)
         return endpoint
@@ -60,7 +63,7 @@ class Context:
     def endpoint_id(self, key: int) -> str:
         """The id of an endpoint that is known by its key. A deleted one has only the key left: it makes an id that
         names nothing, and is the same wherever that endpoint's past is shown."""
-        endpoint = self.store.directory.endpoints.get(key)
+        endpoint = self.directory.endpoints.get(key)
         return ids.encode("ep", key if endpoint is None else endpoint.id)
 
     @asynccontextmanager
@@ -92,6 +95,14 @@ class Context:
         if self._resender is not None:
             return await self._resender.resend(message.id, endpoint.key)
         return await self.store.resend(message.id, endpoint.key, self.clock.now())
+
+
+async def _of_request(request: Request) -> Context:
+    # `async`, though it waits for nothing: FastAPI calls what is not in a thread.
+    return cast("Context", request.app.state.context)
+
+
+Ctx: TypeAlias = Annotated[Context, Depends(_of_request)]
 
 
 def changeable(thing: App | Endpoint) -> None:

@@ -33,7 +33,7 @@ DOCS_PATH: Final = "/docs"
 # What the listener lets through without the admin token: nothing of it tells anything about this installation.
 OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH)
 
-# The order of the docs page. Each is one noun's `routes(context)`.
+# The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations, health)
 
 _DESCRIPTION: Final = """\
@@ -55,7 +55,6 @@ def create_api(
     `deliveries` is told of what is sent again; without it that waits in the store. `guard` judges the addresses in
     endpoints' URLs; without it only public ones may be named.
     """
-    context = Context(store, clock, guard or Guard(), deliveries)
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
@@ -74,9 +73,10 @@ def create_api(
     )
     errors.install(api)
     api.add_middleware(Idempotency, clock=clock)
-    for noun in NOUNS:
+    api.state.context = Context(store, clock, guard or Guard(), deliveries)
+    for module in NOUNS:
         # Not `include_router`: it makes every route anew at the first request, for 0.1 s in which nobody is served.
-        api.router.routes += noun.routes(context).routes
+        api.router.routes += module.noun.routes
     _document(api)
     return api
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from gatepost.api.context import Context, changeable
+from gatepost.api.context import Context, Ctx, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import Fault, Unprocessable
 from gatepost.api.fields import AppName, EndpointName, In
@@ -42,42 +42,43 @@ class EndpointHeadersOut(TypedDict):
     sensitive: list[str]
 
 
-def routes(context: Context) -> APIRouter:
-    noun = router("/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", "Endpoint")
+noun = router("/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", "Endpoint")
 
-    @noun.get("", operation_id="v1.endpoint.get-headers", response_model=EndpointHeadersOut)
-    async def get(app_name: AppName, name: EndpointName) -> Response:
-        """Get the fields that are added to each webhook."""
-        headers = context.endpoint(context.app(app_name), name).headers
-        return answer(
-            EndpointHeadersOut(
-                headers={name: value for name, value in headers.items() if not sensitive(name)},
-                sensitive=[name for name in headers if sensitive(name)],
-            )
+
+@noun.get("", operation_id="v1.endpoint.get-headers", response_model=EndpointHeadersOut)
+async def get(context: Ctx, app_name: AppName, name: EndpointName) -> Response:
+    """Get the fields that are added to each webhook."""
+    headers = context.endpoint(context.app(app_name), name).headers
+    return answer(
+        EndpointHeadersOut(
+            headers={name: value for name, value in headers.items() if not sensitive(name)},
+            sensitive=[name for name in headers if sensitive(name)],
         )
+    )
 
-    @noun.put("", operation_id="v1.endpoint.update-headers", status_code=204)
-    async def update(app_name: AppName, name: EndpointName, wanted: EndpointHeadersIn) -> Response:
-        """Replace the fields that are added to each webhook."""
-        await change(app_name, name, wanted.headers, keep=False)
-        return no_content()
 
-    @noun.patch("", operation_id="v1.endpoint.patch-headers", status_code=204)
-    async def patch(app_name: AppName, name: EndpointName, wanted: EndpointHeadersPatchIn) -> Response:
-        """Change some of the fields that are added to each webhook."""
-        await change(app_name, name, wanted.headers, keep=True)
-        return no_content()
+@noun.put("", operation_id="v1.endpoint.update-headers", status_code=204)
+async def update(context: Ctx, app_name: AppName, name: EndpointName, wanted: EndpointHeadersIn) -> Response:
+    """Replace the fields that are added to each webhook."""
+    await change(context, app_name, name, wanted.headers, keep=False)
+    return no_content()
 
-    async def change(app_name: str, name: str, wanted: Mapping[str, str | None], *, keep: bool) -> None:
-        async with context.changing(context.app(app_name)):
-            endpoint = context.endpoint(context.app(app_name), name)
-            changeable(endpoint)
-            given = {name.lower() for name in wanted}
-            kept = {name: value for name, value in endpoint.headers.items() if keep and name.lower() not in given}
-            added = {name: value for name, value in wanted.items() if value is not None}
-            await context.put_endpoint(msgspec.structs.replace(endpoint, headers=kept | checked(added, len(kept))))
 
-    return noun
+@noun.patch("", operation_id="v1.endpoint.patch-headers", status_code=204)
+async def patch(context: Ctx, app_name: AppName, name: EndpointName, wanted: EndpointHeadersPatchIn) -> Response:
+    """Change some of the fields that are added to each webhook."""
+    await change(context, app_name, name, wanted.headers, keep=True)
+    return no_content()
+
+
+async def change(context: Context, app_name: str, name: str, wanted: Mapping[str, str | None], *, keep: bool) -> None:
+    async with context.changing(context.app(app_name)):
+        endpoint = context.endpoint(context.app(app_name), name)
+        changeable(endpoint)
+        given = {name.lower() for name in wanted}
+        kept = {name: value for name, value in endpoint.headers.items() if keep and name.lower() not in given}
+        added = {name: value for name, value in wanted.items() if value is not None}
+        await context.put_endpoint(msgspec.structs.replace(endpoint, headers=kept | checked(added, len(kept))))
 
 
 def checked(headers: dict[str, str], beside: int = 0) -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
-from gatepost.api.context import Context, changeable
+from gatepost.api.context import Ctx, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import Fault, Unprocessable, conflict
 from gatepost.api.fields import AppName, EndpointName, IdempotencyKey, In
@@ -46,30 +46,33 @@ class EndpointSecretRotateIn(In):
     ] = GRACE
 
 
-def routes(context: Context) -> APIRouter:
-    noun = router("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", "Endpoint")
+noun = router("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", "Endpoint")
 
-    @noun.get("", operation_id="v1.endpoint.get-secret", response_model=EndpointSecretOut)
-    async def get(app_name: AppName, name: EndpointName) -> Response:
-        """Get the endpoint's secret: the newest, while an older one is still valid."""
+
+@noun.get("", operation_id="v1.endpoint.get-secret", response_model=EndpointSecretOut)
+async def get(context: Ctx, app_name: AppName, name: EndpointName) -> Response:
+    """Get the endpoint's secret: the newest, while an older one is still valid."""
+    endpoint = context.endpoint(context.app(app_name), name)
+    return answer(EndpointSecretOut(key=endpoint.secrets[0].value))
+
+
+@noun.post("/rotate", operation_id="v1.endpoint.rotate-secret", status_code=204)
+async def rotate(
+    context: Ctx,
+    app_name: AppName,
+    name: EndpointName,
+    wanted: EndpointSecretRotateIn,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Give the endpoint a new secret. For a time, webhooks carry a signature of each."""
+    value = checked(wanted.key, "key")
+    grace = GRACE if wanted.grace_period_seconds is None else wanted.grace_period_seconds
+    async with context.changing(context.app(app_name)):
         endpoint = context.endpoint(context.app(app_name), name)
-        return answer(EndpointSecretOut(key=endpoint.secrets[0].value))
-
-    @noun.post("/rotate", operation_id="v1.endpoint.rotate-secret", status_code=204)
-    async def rotate(
-        app_name: AppName, name: EndpointName, wanted: EndpointSecretRotateIn, idempotency_key: IdempotencyKey = None
-    ) -> Response:
-        """Give the endpoint a new secret. For a time, webhooks carry a signature of each."""
-        value = checked(wanted.key, "key")
-        grace = GRACE if wanted.grace_period_seconds is None else wanted.grace_period_seconds
-        async with context.changing(context.app(app_name)):
-            endpoint = context.endpoint(context.app(app_name), name)
-            changeable(endpoint)
-            rotated = rotate_to(value, endpoint.secrets, context.clock.now(), grace)
-            await context.put_endpoint(msgspec.structs.replace(endpoint, secrets=rotated))
-            return no_content()
-
-    return noun
+        changeable(endpoint)
+        rotated = rotate_to(value, endpoint.secrets, context.clock.now(), grace)
+        await context.put_endpoint(msgspec.structs.replace(endpoint, secrets=rotated))
+        return no_content()
 
 
 def checked(given: str | None, field: str = "secret") -> str:

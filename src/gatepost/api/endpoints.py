@@ -6,14 +6,14 @@ from ipaddress import ip_address
 from typing import Annotated, Any, NotRequired
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import AliasChoices, Field
 from typing_extensions import TypedDict
 
 from gatepost import ids
 from gatepost.api import endpoint_headers, endpoint_secrets, pagination
 from gatepost.api.apps import named
-from gatepost.api.context import Context, changeable
+from gatepost.api.context import Context, Ctx, changeable
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import Fault, Unprocessable
 from gatepost.api.fields import (
@@ -133,75 +133,80 @@ def document(endpoint: Endpoint) -> EndpointOut:
     return out
 
 
-def routes(context: Context) -> APIRouter:
-    noun = router("/api/v1/app/{app_id}/endpoint", "Endpoint")
-    directory = context.store.directory
+noun = router("/api/v1/app/{app_id}/endpoint", "Endpoint")
 
-    @noun.get("", operation_id="v1.endpoint.list", response_model=ListResponse_EndpointOut_)
-    async def list_endpoints(
-        app_name: AppName,
-        limit: Limit = pagination.LIMIT,
-        iterator: Iterator = None,
-        order: Order = "descending",
-    ) -> Response:
-        """List an app's endpoints."""
-        at = pagination.cursor(iterator, "ep")
-        endpoints = directory.endpoints_of(context.app(app_name).key)
-        found = pagination.cut(endpoints, _id, at, limit, ascending=order == "ascending")
-        return await pagination.page(found, at, "ep", _id, document)
 
-    @noun.post("", operation_id="v1.endpoint.create", status_code=201, response_model=EndpointOut)
-    async def create(app_name: AppName, wanted: EndpointIn, idempotency_key: IdempotencyKey = None) -> Response:
-        """Create an endpoint."""
+@noun.get("", operation_id="v1.endpoint.list", response_model=ListResponse_EndpointOut_)
+async def list_endpoints(
+    context: Ctx,
+    app_name: AppName,
+    limit: Limit = pagination.LIMIT,
+    iterator: Iterator = None,
+    order: Order = "descending",
+) -> Response:
+    """List an app's endpoints."""
+    at = pagination.cursor(iterator, "ep")
+    endpoints = context.directory.endpoints_of(context.app(app_name).key)
+    found = pagination.cut(endpoints, _id, at, limit, ascending=order == "ascending")
+    return await pagination.page(found, at, "ep", _id, document)
+
+
+@noun.post("", operation_id="v1.endpoint.create", status_code=201, response_model=EndpointOut)
+async def create(
+    context: Ctx, app_name: AppName, wanted: EndpointIn, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Create an endpoint."""
+    app = context.app(app_name)
+    return answer(document(await context.put_endpoint(_new(context, app, wanted, wanted.uid))), 201)
+
+
+@noun.get("/{endpoint_id}", operation_id="v1.endpoint.get", response_model=EndpointOut)
+async def get(context: Ctx, app_name: AppName, name: EndpointName) -> Response:
+    """Get an endpoint."""
+    return answer(document(context.endpoint(context.app(app_name), name)))
+
+
+@noun.put(
+    "/{endpoint_id}",
+    operation_id="v1.endpoint.update",
+    response_model=EndpointOut,
+    responses={201: {"model": EndpointOut, "description": "There was none with this uid; now there is"}},
+)
+async def update(context: Ctx, app_name: AppName, name: EndpointName, wanted: EndpointUpdate) -> Response:
+    """Replace an endpoint (its secrets and headers stay), or create one under a uid that is free."""
+    async with context.changing(context.app(app_name)):
         app = context.app(app_name)
-        return answer(document(await context.put_endpoint(_new(context, app, wanted, wanted.uid))), 201)
+        endpoint = context.directory.endpoint(app.key, name)
+        if endpoint is None:
+            new = _new(context, app, wanted, named(name, wanted.uid, "endpoint"))
+            return answer(document(await context.put_endpoint(new)), 201)
+        changeable(endpoint)
+        check_url(wanted.url, context.guard)
+        changed = msgspec.structs.replace(endpoint, **_fields(wanted.model_dump()))
+        return answer(document(await context.put_endpoint(changed)))
 
-    @noun.get("/{endpoint_id}", operation_id="v1.endpoint.get", response_model=EndpointOut)
-    async def get(app_name: AppName, name: EndpointName) -> Response:
-        """Get an endpoint."""
-        return answer(document(context.endpoint(context.app(app_name), name)))
 
-    @noun.put(
-        "/{endpoint_id}",
-        operation_id="v1.endpoint.update",
-        response_model=EndpointOut,
-        responses={201: {"model": EndpointOut, "description": "There was none with this uid; now there is"}},
-    )
-    async def update(app_name: AppName, name: EndpointName, wanted: EndpointUpdate) -> Response:
-        """Replace an endpoint (its secrets and headers stay), or create one under a uid that is free."""
-        async with context.changing(context.app(app_name)):
-            app = context.app(app_name)
-            endpoint = directory.endpoint(app.key, name)
-            if endpoint is None:
-                new = _new(context, app, wanted, named(name, wanted.uid, "endpoint"))
-                return answer(document(await context.put_endpoint(new)), 201)
-            changeable(endpoint)
+@noun.patch("/{endpoint_id}", operation_id="patch_endpoint", response_model=EndpointOut)
+async def patch(context: Ctx, app_name: AppName, name: EndpointName, wanted: EndpointPatch) -> Response:
+    """Change some of an endpoint's fields."""
+    async with context.changing(context.app(app_name)):
+        endpoint = context.endpoint(context.app(app_name), name)
+        changeable(endpoint)
+        changes = wanted.model_dump(exclude_unset=True)
+        if "url" in changes:
             check_url(wanted.url, context.guard)
-            changed = msgspec.structs.replace(endpoint, **_fields(wanted.model_dump()))
-            return answer(document(await context.put_endpoint(changed)))
+        changed = msgspec.structs.replace(endpoint, **_fields(changes))
+        return answer(document(await context.put_endpoint(changed)))
 
-    @noun.patch("/{endpoint_id}", operation_id="patch_endpoint", response_model=EndpointOut)
-    async def patch(app_name: AppName, name: EndpointName, wanted: EndpointPatch) -> Response:
-        """Change some of an endpoint's fields."""
-        async with context.changing(context.app(app_name)):
-            endpoint = context.endpoint(context.app(app_name), name)
-            changeable(endpoint)
-            changes = wanted.model_dump(exclude_unset=True)
-            if "url" in changes:
-                check_url(wanted.url, context.guard)
-            changed = msgspec.structs.replace(endpoint, **_fields(changes))
-            return answer(document(await context.put_endpoint(changed)))
 
-    @noun.delete("/{endpoint_id}", operation_id="v1.endpoint.delete", status_code=204)
-    async def delete(app_name: AppName, name: EndpointName) -> Response:
-        """Delete an endpoint. What waits for it is cancelled; its attempts can still be read by message."""
-        async with context.changing(context.app(app_name)):
-            endpoint = context.endpoint(context.app(app_name), name)
-            changeable(endpoint)
-            await context.store.delete_endpoint(endpoint.key)
-            return no_content()
-
-    return noun
+@noun.delete("/{endpoint_id}", operation_id="v1.endpoint.delete", status_code=204)
+async def delete(context: Ctx, app_name: AppName, name: EndpointName) -> Response:
+    """Delete an endpoint. What waits for it is cancelled; its attempts can still be read by message."""
+    async with context.changing(context.app(app_name)):
+        endpoint = context.endpoint(context.app(app_name), name)
+        changeable(endpoint)
+        await context.store.delete_endpoint(endpoint.key)
+        return no_content()
 
 
 def check_url(url: str, guard: Guard) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, NotRequired
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from gatepost import ids
 from gatepost.api import pagination
 from gatepost.api.apps import ApplicationIn
-from gatepost.api.context import Context
+from gatepost.api.context import Ctx
 from gatepost.api.encoding import answer
 from gatepost.api.errors import ApiError, HttpErrorOut
 from gatepost.api.fields import (
@@ -113,56 +113,57 @@ def size_of(message: Message) -> int:
     return len(message.payload)
 
 
-def routes(context: Context) -> APIRouter:
-    noun = router("/api/v1/app/{app_id}/msg", "Message")
-    store = context.store
+noun = router("/api/v1/app/{app_id}/msg", "Message")
 
-    @noun.get("", operation_id="v1.message.list", response_model=ListResponse_MessageOut_)
-    async def list_messages(
-        app_name: AppName,
-        limit: Limit = pagination.LIMIT,
-        iterator: Iterator = None,
-        channel: ByChannel = None,
-        tag: ByTag = None,
-        before: Before = None,
-        after: After = None,
-        with_content: WithContent = True,
-        event_types: ByType = None,
-    ) -> Response:
-        """List an app's messages, the newest first."""
-        app = context.app(app_name)
-        at = pagination.cursor(iterator, "msg")
-        wanted = msgspec.structs.replace(
-            pagination.narrow(at, limit),
-            channel=channel,
-            tag=tag,
-            before=seconds_of(before),
-            after=seconds_of(after),
-            event_types=split_types(event_types),
-        )
-        found = await pagination.read(lambda narrow: store.list_messages(app.key, narrow), wanted, size_of)
-        return await pagination.page(pagination.of_store(found, at), at, "msg", id_of, documents(with_content))
 
-    @noun.post(
-        "",
-        operation_id="v1.message.create",
-        status_code=202,
-        response_model=MessageOut,
-        responses={413: {"model": HttpErrorOut, "description": "The payload is too large"}},
+@noun.get("", operation_id="v1.message.list", response_model=ListResponse_MessageOut_)
+async def list_messages(
+    context: Ctx,
+    app_name: AppName,
+    limit: Limit = pagination.LIMIT,
+    iterator: Iterator = None,
+    channel: ByChannel = None,
+    tag: ByTag = None,
+    before: Before = None,
+    after: After = None,
+    with_content: WithContent = True,
+    event_types: ByType = None,
+) -> Response:
+    """List an app's messages, the newest first."""
+    app = context.app(app_name)
+    at = pagination.cursor(iterator, "msg")
+    wanted = msgspec.structs.replace(
+        pagination.narrow(at, limit),
+        channel=channel,
+        tag=tag,
+        before=seconds_of(before),
+        after=seconds_of(after),
+        event_types=split_types(event_types),
     )
-    async def create(
-        app_name: AppName,
-        wanted: MessageIn,
-        with_content: Annotated[bool, Query(description="Whether the answer holds the payload.")] = True,
-        idempotency_key: IdempotencyKey = None,
-    ) -> Response:
-        """Create a message, and send it to every endpoint that wants it. Answered once it is on disk."""
-        raise ApiError(501, "not_served_here", "Messages are created by the engine, in front of this application.")
+    found = await pagination.read(lambda narrow: context.store.list_messages(app.key, narrow), wanted, size_of)
+    return await pagination.page(pagination.of_store(found, at), at, "msg", id_of, documents(with_content))
 
-    @noun.get("/{msg_id}", operation_id="v1.message.get", response_model=MessageOut)
-    async def get(app_name: AppName, name: MessageName, with_content: WithContent = True) -> Response:
-        """Get a message by its id or its eventId."""
-        message = await context.message(context.app(app_name), name)
-        return answer(document(message, with_content=with_content))
 
-    return noun
+@noun.post(
+    "",
+    operation_id="v1.message.create",
+    status_code=202,
+    response_model=MessageOut,
+    responses={413: {"model": HttpErrorOut, "description": "The payload is too large"}},
+)
+async def create(
+    context: Ctx,
+    app_name: AppName,
+    wanted: MessageIn,
+    with_content: Annotated[bool, Query(description="Whether the answer holds the payload.")] = True,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create a message, and send it to every endpoint that wants it. Answered once it is on disk."""
+    raise ApiError(501, "not_served_here", "Messages are created by the engine, in front of this application.")
+
+
+@noun.get("/{msg_id}", operation_id="v1.message.get", response_model=MessageOut)
+async def get(context: Ctx, app_name: AppName, name: MessageName, with_content: WithContent = True) -> Response:
+    """Get a message by its id or its eventId."""
+    message = await context.message(context.app(app_name), name)
+    return answer(document(message, with_content=with_content))

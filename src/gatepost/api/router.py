@@ -1,4 +1,4 @@
-"""Where the routes of a noun stand. `control.py` takes them over as they are."""
+"""Where the routes of a noun stand. They are made once, at import; `control.py` puts them before a store."""
 
 from __future__ import annotations
 
