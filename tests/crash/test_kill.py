@@ -97,27 +97,35 @@ class Load:
         self.orders.add(json.loads(answer.body)["order_id"])
 
 
-async def take_orders(x: Exchange) -> None:
-    await x.body()
-    take_orders_count.append(1)
-    body = b'{"order_id":%d}' % len(take_orders_count)
-    x.write(
-        b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
+class Orders:
+    """The service behind the route: it numbers the orders."""
 
+    def __init__(self) -> None:
+        self._count = 0
 
-take_orders_count: list[int] = []
+    async def script(self, x: Exchange) -> None:
+        await x.body()
+        self._count += 1
+        body = b'{"order_id":%d}' % self._count
+        head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        x.write(head % len(body) + body)
 
 
 async def test_no_acknowledged_message_is_lost_over_a_hundred_kills(tmp_path: Path) -> None:
-    chance = random.Random(2112)
+    """Two nodes with a store of their own, fifty kills each: a start costs most of a second of one core."""
+    await asyncio.gather(kill_and_check(tmp_path / "a", seed=21), kill_and_check(tmp_path / "b", seed=12))
+
+
+async def kill_and_check(directory: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    directory.mkdir()
     backend = Backend()
     await backend.start()
-    backend.script = take_orders
+    backend.script = Orders().script
     async with Receiver() as receiver:
-        node = Node(tmp_path, settings(receiver, backend))
+        node = Node(directory, settings(receiver, backend))
         load = Load(node)
-        for _ in range(KILLS):
+        for _ in range(KILLS // 2):
             await node.start()
             await load.run(chance.randint(1, MOST))
             assert await node.exit_code() == -9
@@ -134,7 +142,7 @@ async def test_no_acknowledged_message_is_lost_over_a_hundred_kills(tmp_path: Pa
         wrong = [name for name, payload in load.messages.items() if receiver.received[name] != payload]
         assert not wrong, "payloads are delivered byte for byte"
         assert not node.tracebacks, node.tracebacks
-        assert load.acknowledged >= KILLS
+        assert load.acknowledged >= KILLS // 2
         assert load.orders
     await backend.stop()
 
