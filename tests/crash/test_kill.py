@@ -118,7 +118,6 @@ async def test_no_acknowledged_message_is_lost_over_a_hundred_kills(tmp_path: Pa
 
 async def kill_and_check(directory: Path, seed: int) -> None:
     chance = random.Random(seed)
-    directory.mkdir()
     backend = Backend()
     await backend.start()
     backend.script = Orders().script

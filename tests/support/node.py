@@ -38,6 +38,7 @@ class Node:
     """One node over its restarts: the ports, the file and the store stay."""
 
     def __init__(self, directory: Path, settings: Settings) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.file = directory / "gatepost.yaml"
         self.traffic = ("127.0.0.1", free_port())
@@ -177,7 +178,6 @@ class Node:
 @asynccontextmanager
 async def running(directory: Path, settings: Settings) -> AsyncIterator[Node]:
     """A node that is ready; killed at the end if the test has not stopped it. A traceback in its log is a failure."""
-    directory.mkdir(parents=True, exist_ok=True)
     node = Node(directory, settings)
     try:
         await node.start()
