@@ -359,6 +359,14 @@ async def test_a_kept_connection_closed_in_between_is_not_used(wire: Wire) -> No
 
 
 @conversation()
+async def test_a_kept_connection_that_is_just_closing_is_not_used(wire: Wire) -> None:
+    assert (await wire.send()).ok
+    next(iter(wire.destination._oldest))._transport.abort()  # the loop has not told us yet
+    assert (await wire.send()).ok
+    assert len(wire.receiver.requests) == 2
+
+
+@conversation()
 async def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next(wire: Wire) -> None:
     wire.receiver.answer(OK + b"HTTP/1.1 500 Smuggled\r\nContent-Length: 0\r\n\r\n")
     assert (await wire.send()).ok

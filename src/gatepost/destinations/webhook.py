@@ -199,8 +199,8 @@ class _Sending:
         self._destination = destination
         self._origin = origin
         self._done: Done | None = done
-        self._began = destination.loop.time()
-        self.deadline = self._began + destination.timeout
+        self._began = destination.clock.monotonic()  # uvloop's own time stands still within a turn of the loop
+        self.deadline = destination.loop.time() + destination.timeout
         self.started = destination.clock.now()
         self.request = b""
         self.connection: _Connection | None = None
@@ -225,7 +225,7 @@ class _Sending:
         done = self._done
         if done is not None:
             self._done = None
-            done(Result(status, body, error, self.started, self._destination.loop.time() - self._began))
+            done(Result(status, body, error, self.started, self._destination.clock.monotonic() - self._began))
 
     def timed_out(self) -> str:
         return f"no complete response within {self._destination.timeout:g} s"

@@ -150,6 +150,23 @@ async def test_what_fails_twice_arrives_on_the_third_try_after_its_pauses(node: 
     assert node.sent() == {text(message): 3}  # the same id each time
 
 
+async def test_of_two_retries_each_has_its_own_time(node: Node) -> None:
+    app, endpoints = await node.endpoints(1)
+    node.destination.script = lambda _: 500
+    (first,) = await node.accept(app, endpoints)
+    await node.settled()
+    node.clock.advance(3.0)
+    (second,) = await node.accept(app, endpoints)
+    await node.settled()
+    node.destination.tries.clear()
+    await node.later(2.1)
+    assert node.sent() == {text(first): 1}
+    await node.later(2.8)
+    assert node.sent() == {text(first): 1}
+    await node.later(0.2)
+    assert node.sent() == {text(first): 1, text(second): 1}
+
+
 async def test_after_ten_tries_it_is_exhausted(node: Node) -> None:
     app, endpoints = await node.endpoints(1)
     node.destination.script = lambda _: 503
