@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
@@ -67,3 +69,14 @@ def test_the_official_library_accepts_what_we_sign() -> None:
     fields = STANDARD_WEBHOOKS.sign("msg_1", int(time.time()), BODY, [Secret(secret)])
     headers = {name.decode(): value.decode() for name, value in fields}
     assert Webhook(secret).verify(BODY, headers) == json.loads(BODY)
+
+
+def test_the_example_of_the_docs_tells_genuine_from_forged() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "signatures.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    secret = STANDARD_WEBHOOKS.new_secret()
+    fields = STANDARD_WEBHOOKS.sign("msg_1", int(time.time()), BODY, [Secret(secret)])
+    assert names["genuine"](fields, BODY, secret)
+    assert not names["genuine"](fields, BODY + b" ", secret)

@@ -18,8 +18,9 @@ from gatepost import ids, log
 from gatepost.clock import ManualClock
 from gatepost.config.schema import Deliveries as Settings
 from gatepost.deliveries import Deliveries
+from gatepost.errors import StoreUnavailable
 from gatepost.lifecycle import State
-from gatepost.model import App, Endpoint, Message, Trigger
+from gatepost.model import App, Delivery, Endpoint, Message, Trigger
 from gatepost.stores.base import Accepted, Filter, NewMessage
 from gatepost.stores.sqlite import SqliteStore
 
@@ -379,6 +380,24 @@ async def test_a_resend_goes_out_at_once_and_says_that_a_person_asked(node: Node
     assert [a.trigger for a in attempts] == [Trigger.SCHEDULED, Trigger.MANUAL]
     assert node.sent() == {text(message): 2}
     assert await node.engine.resend(12345, endpoint.key) is None
+
+
+async def test_a_read_that_fails_is_made_again_a_second_later(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, (endpoint,) = await node.endpoints(1)
+    node.destination.script = lambda _: 500
+    (message,) = await node.accept(app, [endpoint])
+    await node.settled()
+    node.destination.script = lambda _: 200
+
+    async def unreadable(*_: object, **__: object) -> list[Delivery]:
+        raise StoreUnavailable("the disk cannot be read")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(node.store, "due", unreadable)
+        await node.later(5.1)
+    assert len(node.destination.tries) == 1
+    await node.later(1.1)
+    assert await node.state(message, endpoint) == (State.DELIVERED, 2)
 
 
 async def test_a_payload_that_is_gone_ends_the_delivery_with_a_reason(small: Node) -> None:

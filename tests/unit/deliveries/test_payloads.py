@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from gatepost.deliveries.payloads import BATCH, Payload, Payloads
+from gatepost.errors import StoreUnavailable
 from gatepost.model import Message
 from gatepost.stores.base import NewMessage
 
@@ -71,3 +74,21 @@ async def test_after_close_nobody_is_called() -> None:
     payloads.want(1, lambda payload: asyncio.get_running_loop().stop())
     await payloads.close()
     assert payloads.get(1) is None
+
+
+async def test_a_read_that_failed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatepost.deliveries.payloads.RETRY", 0.0)
+    disk = Disk(1)
+    failures = iter([True, True, False])
+
+    async def read(ids: Sequence[int]) -> dict[int, Message]:
+        if next(failures):
+            raise StoreUnavailable("the disk cannot be read")
+        return await disk.messages(ids)
+
+    payloads = Payloads(1_000, read, asyncio.get_running_loop())
+    arrived: asyncio.Future[Payload | None] = asyncio.get_running_loop().create_future()
+    payloads.want(1, arrived.set_result)
+    payload = await arrived
+    assert payload is not None
+    assert payload.body == b"1"
