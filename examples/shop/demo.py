@@ -50,7 +50,7 @@ class Shop:
         self.timeline = Timeline()
         self.children: list[Child] = []
         self.page: Page | None = None
-        self.link = ""
+        self.link, self.number = "", 0  # of the latest order
         self.keys = {name: f"gp_{secrets.token_urlsafe(24)}" for name in ("web-shop", "back-office")}
         self.ports = {name: port(usual, any_free=once) for name, usual in PORTS.items()}
         self.gateway, self.control = (f"http://127.0.0.1:{self.ports[name]}" for name in ("gateway", "control"))
@@ -61,7 +61,7 @@ class Shop:
         """The shop opens"""
         for name, usual in PORTS.items():
             if self.ports[name] != usual and not self.once:
-                self.timeline.note(f"port {usual} is taken, {name} has {self.ports[name]} instead")
+                self.timeline.note(f"port {usual} is taken: {name} is on {self.ports[name]} instead")
         text = (SHOP / "gatepost.yaml").read_text()
         for name, usual in PORTS.items():
             text = text.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{self.ports[name]}")
@@ -123,7 +123,7 @@ class Shop:
         self.page = Page(self.link, self.heard("customer's page"))
         self.timeline.tell("customer's page", "Gatepost", "follows /shop/orders/12345, with the cookie of its order")
         self.pause(4)
-        self.advance(12345)
+        self.advance()
         seen = [line["payload"]["data"]["status"] for line in self.timeline.all("customer's page") if "type" in line]
         if seen != list(STATUSES):
             raise Unmet(f"the page saw {seen}")
@@ -133,9 +133,8 @@ class Shop:
         """The partner fails twice, the event arrives on the third try"""
         partner = next(child for child in self.children if child.name == "partner")
         partner.signal(signal.SIGUSR2)
-        placed = self.order({"customer_name": "Jane Roe", "total_amount": 59.9})
-        number = placed.json["order_id"]
-        message = next(one for one in self.messages() if one["payload"]["data"]["order_id"] == number)
+        self.order({"customer_name": "Jane Roe", "total_amount": 59.9})
+        message = next(one for one in self.messages() if one["payload"]["data"]["order_id"] == self.number)
         self.expect("partner", lambda line: line.get("verified") is True and line["id"] == message["id"])
         tries = [line["status"] for line in self.timeline.all("partner") if line.get("id") == message["id"]]
         if len(tries) != 3 or tries[:2] != [500, 500]:
@@ -219,16 +218,17 @@ class Shop:
         answer = self.ask("web shop", "POST", "/orders", wanted, key="web-shop")
         if answer.status != 201:
             raise Unmet(f"expected 201, not {answer.status}: {answer.body.decode()}")
-        self.link = self.gateway + answer.headers["Location"]
+        self.link, self.number = self.gateway + answer.headers["Location"], answer.json["order_id"]
         if not self.once:
             self.timeline.note(f"the customer's page: {self.link}")
         return answer
 
-    def advance(self, number: int) -> None:
-        """Lead an order through its statuses, and see that the page, if one is open, gets each."""
+    def advance(self) -> None:
+        """Lead the latest order through its statuses, and see that the page, if one is open, gets each."""
+        path = f"/orders/{self.number}/status"
         for status in STATUSES:
             self.pause(3)
-            answer = self.ask("back office", "POST", f"/orders/{number}/status", {"status": status}, key="back-office")
+            answer = self.ask("back office", "POST", path, {"status": status}, key="back-office")
             if answer.status != 200:
                 raise Unmet(f"expected 200, not {answer.status}: {answer.body.decode()}")
             if self.page is not None:
@@ -261,7 +261,7 @@ class Shop:
             time.sleep(seconds)
 
     def stay(self) -> None:
-        """Keep everything running until Ctrl-C; Enter leads one more order through."""
+        """Keep everything running until Ctrl-C; Enter sends the latest order on its way."""
         self.timeline.heading("Open")
         for name, url in (
             ("the customer's page", self.link),
@@ -269,16 +269,17 @@ class Shop:
             ("the admin token for it", str(self.folder / "admin.token")),
         ):
             self.timeline.console.print(f"  {name:26} [cyan]{url}[/cyan]")
+        if self.page is not None:
+            self.page.close()  # from here on there is a real browser
+            self.page = None
         self.timeline.console.print(
-            "\n  [bold]Enter[/bold] places one more order, [bold]Ctrl-C[/bold] ends everything."
+            "\n  Open the page, then press [bold]Enter[/bold]: its order goes on its way before your eyes."
+            "\n  [bold]Ctrl-C[/bold] ends everything."
         )
         while sys.stdin.readline():
-            if self.page is not None:
-                self.page.close()
-                self.page = None
-            number = self.order({"customer_name": "Max Muster", "total_amount": 24.5}).json["order_id"]
-            self.pause(3)
-            self.advance(number)
+            self.advance()
+            self.order({"customer_name": "Max Muster", "total_amount": 24.5})
+            self.timeline.note("open it and press Enter again")
         threading.Event().wait()
 
 

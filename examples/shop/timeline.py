@@ -34,7 +34,8 @@ class Timeline:
 
     def tell(self, who: str, whom: str, what: str, *, bad: bool = False) -> None:
         """One line: who did what to whom, and when."""
-        line = Text(f"  {time.monotonic() - self._began:7.3f} s  ", style="dim")
+        line = Text()
+        line.append(f"  {time.monotonic() - self._began:7.3f} s  ", style="dim")
         line.append(f"{who:>{WIDTH}}", style=COLOURS[who])
         line.append("  →  ", style="dim")
         line.append(f"{whom:<{WIDTH}}  ", style=COLOURS[whom])
