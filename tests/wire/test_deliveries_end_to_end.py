@@ -48,6 +48,7 @@ class Node:
             loop=loop,
         )
         self.engine = Deliveries(self.store, self.destination, SETTINGS, clock, loop)
+        self.store.on_commit(self.engine.accept)
         await self.engine.start()
         return self
 

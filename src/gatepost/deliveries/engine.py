@@ -37,7 +37,8 @@ LONGEST_NAP: Final = 60.0  # seconds: the wall clock may jump, timers follow the
 
 
 class Deliveries:
-    """The delivery engine of one node, which owns every lane. Made once; `start`, then `stop`.
+    """The delivery engine of one node, which owns every lane. Made once; `store.on_commit(deliveries.accept)`, then
+    `start`, then `stop`.
 
     The plain numbers `delivered`, `failed` (attempts), `in_flight`, `waiting` (lanes that could send) and `held`
     (keys in memory) are for metrics.
@@ -79,7 +80,6 @@ class Deliveries:
         self.failed = 0
         self.held = 0
         store.directory.watch(self._endpoint_changed)
-        store.on_commit(self.accept)
         store.on_writable(self._writable_changed)
 
     @property

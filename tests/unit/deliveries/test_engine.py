@@ -45,6 +45,7 @@ class Node:
             asyncio.get_running_loop(),
             dice=random.Random(1),
         )
+        self.store.on_commit(self.engine.accept)
         await self.engine.start()
 
     async def stop(self, grace: float = 0.0) -> None:
