@@ -141,7 +141,7 @@ async def test_a_get_without_a_body_has_no_framing_field(gate: Gate) -> None:
 async def test_a_chunked_body_is_framed_anew(gate: Gate) -> None:
     await gate.ask(
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
-        b'0005 ;name="va lue"\r\nhello\r\nA;x\r\n0123456789\r\n000\r\n\r\n'
+        b'0005;name="va lue"\r\nhello\r\nA;x\r\n0123456789\r\n000\r\n\r\n'
     )
     [x] = gate.backend.requests
     assert bytes(x.message.body) == b"hello0123456789"

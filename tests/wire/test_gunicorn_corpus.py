@@ -43,6 +43,7 @@ ACCEPTED = {
 # Valid to gunicorn, refused by the gateway: file → (status, reason).
 REFUSED = {
     "005": (400, "a fragment never belongs into a request (RFC 9112 §3.2); upstreams read `#` in two ways"),
+    "013": (400, "blanks in chunk extensions: llhttp refuses them, and what llhttp refuses stays refused"),
     "025": (501, "two transfer codings: only `chunked` alone is taken"),
     "025_line": (501, "two transfer codings: only `chunked` alone is taken"),
     "028": (400, "a space before the colon: gunicorn is set to strip it"),

@@ -1,0 +1,145 @@
+"""Heads that are nearly right: only our own error comes of them, and what is taken is sound."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.mutations import mutated
+from tests.support.strict_http import FIELD_VALUE, TARGET, TOKEN, Reader
+
+from gatepost.errors import ProtocolError
+from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
+from gatepost.http1.request import HeadLimits, RequestParser, check_unfinished
+from gatepost.http1.response import ResponseParser
+from gatepost.http1.targets import normalise, split_target
+from gatepost.http1.writer import response_head
+
+REQUESTS = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /orders?x=1 HTTP/1.1\r\nHost: shop.example:8080\r\nContent-Length: 5\r\nX-A: b\r\n\r\n",
+    b"PUT /a/%7Eb/../c HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\nConnection: close, X-B\r\n"
+    b"X-B: c\r\n\r\n",
+    b"GET http://other.example/x HTTP/1.1\r\nHost: a\r\nCookie: a=b; c=d\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
+    b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+]
+RESPONSES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n",
+    b"HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nETag: x\r\nContent-Length: 9\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    b"HTTP/1.1 204\r\nConnection: close, X-B\r\nX-B: c\r\n\r\n",
+]
+
+
+def heads(messages: list[bytes]) -> st.SearchStrategy[bytes]:
+    """A mutated message as its caller hands it in: cut at its first empty line."""
+
+    def cut(data: bytes) -> bytes:
+        end = data.find(b"\r\n\r\n")
+        return data + b"\r\n\r\n" if end < 0 else data[: end + 4]
+
+    return mutated(messages).map(cut)
+
+
+def request(data: bytes, parser: RequestParser | None = None) -> RequestHead | None:
+    status = 400
+    try:
+        return (parser or RequestParser(HeadLimits())).parse(data)
+    except ProtocolError as error:
+        status = error.problem.status
+    assert status in (400, 414, 417, 431, 501, 505)
+    return None
+
+
+def said(head: RequestHead | None) -> list[object]:
+    names = [name for name in RequestHead.__slots__ if head is not None and hasattr(head, name)]
+    return [getattr(head, name) for name in names]
+
+
+def sound(fields: Fields) -> None:
+    for name, value in fields:
+        assert TOKEN.fullmatch(name)
+        assert name == name.lower()
+        assert FIELD_VALUE.fullmatch(value.strip(b" \t")), value
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=heads(REQUESTS))
+def test_a_request_that_is_taken_is_sound(data: bytes) -> None:
+    head = request(data)
+    if head is None:
+        return
+    assert TOKEN.fullmatch(head.method)
+    assert re.fullmatch(rb"[\x21-\xff]+", head.target)
+    sound(head.fields)
+    sound(head.special)
+    assert not [name for name, _ in head.fields if b"_" in name]
+    assert len(head.all(b"host")) == 1 or head.http10
+    lengths, codings = head.all(b"content-length"), head.all(b"transfer-encoding")
+    assert len(lengths) + len(codings) <= 1
+    if codings:
+        assert codings[0].lower() == b"chunked"
+        assert head.framing == CHUNKED
+        assert not head.http10
+    else:
+        assert head.framing == (int(lengths[0]) if lengths else 0)
+    if head.upgrade is not None:
+        assert head.framing == 0
+    try:
+        target = split_target(head.method, head.target)
+    except ProtocolError:
+        return
+    assert target.path == "*" or TARGET.fullmatch(target.path.encode())
+    assert target.path == "*" or normalise(target.path.encode()) == target.path
+    assert re.fullmatch(rb"[\x21-\x7e]*", target.query)
+
+
+@settings(max_examples=300, deadline=None)
+@given(before=heads(REQUESTS), data=heads(REQUESTS))
+def test_what_came_before_on_a_connection_changes_nothing(before: bytes, data: bytes) -> None:
+    used = RequestParser(HeadLimits())
+    first = request(before, used)
+    if first is None or not first.keep_alive:
+        return  # the connection ends there
+    assert said(request(data, used)) == said(request(data))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=heads(REQUESTS), at=st.floats(0, 1))
+def test_nothing_is_refused_unfinished_that_would_be_taken_whole(data: bytes, at: float) -> None:
+    part = data[: int(at * (len(data) - 1))]
+    try:
+        check_unfinished(part, HeadLimits())
+    except ProtocolError:
+        assert request(data) is None
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=heads(RESPONSES), method=st.sampled_from([b"GET", b"HEAD", b"POST"]))
+def test_a_response_that_is_taken_is_sound_to_its_client(data: bytes, method: bytes) -> None:
+    status = 502
+    head: ResponseHead | None = None
+    try:
+        head = ResponseParser().parse(data, method)
+    except ProtocolError as error:
+        status = error.problem.status
+    assert status == 502
+    if head is None:
+        return
+    assert 100 <= head.status <= 599
+    sound(head.fields)
+    sound(head.special)
+    if method == b"HEAD" or head.status < 200 or head.status in (204, 304):
+        assert head.framing == 0
+    elif head.framing == UNTIL_CLOSE:
+        assert not head.keep_alive
+    # What goes on to the client can be read back by a strict reader, with the same fields.
+    reader = Reader(b"HEAD")
+    assert reader.feed(response_head(head.status, head.fields, b"")) == b""
+    assert reader.message.status == head.status
+    assert reader.message.fields == [(name, value.strip(b" \t")) for name, value in head.fields]
