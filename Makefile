@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 ONCE   ?=
+EXPRESS ?=
 
-.PHONY: help venv demo test test-all lint types imports check pytest bench clean
+.PHONY: help venv demo test test-all check lint types imports corpus pytest clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,8 +20,8 @@ $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-demo: venv  ## run the shop of examples/shop (ONCE=1: run it once, check each step, exit)
-	@$(BIN)/gatepost demo $(if $(ONCE),--once)
+demo: venv  ## run the shop of examples/shop (ONCE=1: once, checking each step; EXPRESS=1: Node's partner)
+	@$(BIN)/gatepost demo $(if $(ONCE),--once) $(if $(EXPRESS),--express)
 
 check: lint types imports  ## lint, types and the law of imports
 
@@ -34,10 +35,15 @@ types: venv
 imports: venv
 	@$(BIN)/lint-imports
 
+# What the tests want beside Python. Where it cannot be had, the tests that need it skip, and say so.
 node_modules/.stamp: package.json package-lock.json
-	@command -v npm >/dev/null && npm ci --silent --no-audit --no-fund && touch $@ || echo "npm is missing: the tests that need it will skip and say so"
+	@command -v npm >/dev/null || { echo "npm is missing: the tests of the Express receiver will skip"; exit 0; }; \
+	npm ci --silent --no-audit --no-fund && touch $@ || echo "npm ci failed: the tests of the Express receiver will skip"
 
-pytest: venv node_modules/.stamp
+corpus: venv
+	@$(BIN)/python tools/fetch-gunicorn-corpus || true
+
+pytest: venv corpus node_modules/.stamp
 	@$(BIN)/python -m pytest
 
 test: check pytest  ## every check: lint, types, imports, unit, conformance, wire, crash, examples
@@ -46,4 +52,4 @@ test-all:  ## make test with every Python from 3.11 up that is installed
 	@tools/test-all
 
 clean:  ## remove what was built
-	rm -rf .venv* node_modules .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* node_modules .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
