@@ -1,0 +1,255 @@
+"""Gatepost as a gateway beside nginx, HAProxy, Envoy, Traefik, Caddy and the floor, one worker each.
+
+    python -m bench.gateway [--quick] [--only TEXT …] [--rounds N] [--seconds N]
+
+Everything runs side by side in one go: A B C, A B C, …; the figures are medians of the rounds, and a ratio is the
+median of the ratios within a round, so that what else the machine does counts for all alike. `CPU` is user + system
+time of the whole tree of processes, divided by the requests that wrk saw answered.
+
+After the table of costs come the bounds: p99 while 10,000 routes are reloaded and while 100,000 attempts are listed,
+and memory over a million requests with a million different keys of a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.support import bounds, certificate, machine, proxies, report, wrk
+from bench.support.node import Node, full, plain
+from bench.support.process import Process, allow_many_files, stopping
+from bench.support.proxies import Ground, Missing, Subject
+
+LUA = Path(__file__).parent / "support" / "lua"
+WARM_UP = 1.0  # seconds a subject before the first round of a scenario
+
+# With Host and Connection these are the twelve that a browser or an SDK sends.
+TWELVE = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: application/json, text/plain, */*",
+    "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
+    "Accept-Encoding: gzip, deflate, br",
+    "Cache-Control: no-cache",
+    "Pragma: no-cache",
+    "Referer: https://shop.example.com/orders",
+    "Origin: https://shop.example.com",
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark",
+    "X-Client-Version: 4.12.0",
+    "X-Api-Key: k1234",
+)
+ONE: tuple[str, ...] = ()
+
+
+class Scenario(NamedTuple):
+    """One row of work. `full`: API key, rate limit and access record instead of the plain proxy."""
+
+    name: str
+    full: bool = False
+    headers: Sequence[str] = ONE
+    path: str = "/"
+    connections: int = 32
+    tls: bool = False
+    script: str = ""
+
+
+SCENARIOS = (
+    Scenario("plain, 1 header"),
+    Scenario("plain, 12 headers", headers=TWELVE),
+    Scenario("plain, 12 headers, 10,000 paths", headers=TWELVE, script="paths.lua"),
+    Scenario("plain, 12 headers, 1,000 connections", headers=TWELVE, connections=1000),
+    Scenario("plain, 12 headers, HTTPS", headers=TWELVE, tls=True),
+    Scenario("plain, 1 MiB down", path="/1m"),
+    Scenario("plain, 1 MiB up", path="/upload", script="upload.lua"),
+    Scenario("full, 1 header", full=True, headers=TWELVE[-1:]),
+    Scenario("full, 12 headers", full=True, headers=TWELVE),
+    Scenario("full, 12 headers, 10,000 paths", full=True, headers=TWELVE, script="paths.lua"),
+    Scenario("full, 12 headers, 1,000 connections", full=True, headers=TWELVE, connections=1000),
+    Scenario("full, 12 headers, HTTPS", full=True, headers=TWELVE, tls=True),
+)
+
+
+class Sample(NamedTuple):
+    """One subject in one round."""
+
+    cpu: float  # seconds a request
+    load: wrk.Load
+
+
+def main() -> None:
+    options = _options()
+    allow_many_files()
+    told = machine.describe()
+    print(report.headline(told), flush=True)
+    chosen = [s for s in SCENARIOS if not options.only or any(text in s.name for text in options.only)]
+    wanted_bounds = [b for b in bounds.ALL if not options.only or any(text in b.name for text in options.only)]
+    with tempfile.TemporaryDirectory(prefix="gatepost-bench-", dir=options.dir) as folder, stopping([]) as started:
+        directory = Path(folder)
+        cert, key = certificate.make(directory)
+        backend, port = proxies.start_backend(directory)
+        started.append(backend)
+        ground = Ground(directory, port, cert, key)
+        subjects, left_out = _start(chosen, ground, started, options.subjects) if chosen else ({}, [])
+        for line in left_out:
+            print(line, flush=True)
+        versions = {name: subject.version for name, subject in subjects.items() if subject.version}
+        rows: list[dict[str, Any]] = []
+        for scenario in chosen:
+            rows += _measure(scenario, subjects, options.rounds, options.seconds)
+            print("\n" + _table(scenario, rows), flush=True)
+        for process in started[1:]:
+            process.stop()
+        found = []
+        for bound in wanted_bounds:
+            found.append(bound.measure(directory, port, quick=options.quick))
+            print(f"\n{found[-1]}", flush=True)
+    if rows or found:
+        _write(told, versions, left_out, chosen, rows, found, options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure Gatepost as a gateway, beside others.")
+    parser.add_argument("--quick", action="store_true", help="one short round: does it run at all?")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="scenarios and bounds that contain it")
+    parser.add_argument("--subjects", nargs="+", default=[], metavar="NAME", help="nginx, envoy, floor, gatepost …")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="of load, a subject in a round")
+    parser.add_argument("--dir", help="where stores and logs are written (a real disk); the system's default otherwise")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 1
+    return options
+
+
+def _start(
+    chosen: Sequence[Scenario], ground: Ground, started: list[Process], wanted: Sequence[str]
+) -> tuple[dict[str, Subject], list[str]]:
+    """Start whoever takes part. Also what to say of those who do not."""
+    subjects: dict[str, Subject] = {}
+    left_out: list[str] = []
+    kinds = {scenario.full for scenario in chosen}
+    programs = {**(proxies.PLAIN if False in kinds else {}), **(proxies.FULL if True in kinds else {})}
+    for name, start in programs.items():
+        if wanted and name.removesuffix(" full") not in wanted:
+            continue
+        try:
+            subject = start(ground)
+        except Missing as missing:
+            left_out.append(str(missing))
+            continue
+        started.append(subject.process)
+        subjects[name] = subject
+    for is_full in sorted(kinds):
+        name = "gatepost full" if is_full else "gatepost"
+        settings = full(ground.backend, ground.directory / "record.jsonl") if is_full else plain(ground.backend)
+        node = Node(name, ground.directory, settings)
+        # A node has one traffic listener: HTTPS is a node of its own.
+        secure = Node(f"{name} tls", ground.directory, settings, tls=(ground.cert, ground.key))
+        for one in (node, secure):
+            one.start()
+            started.append(one.process)
+        subjects[name] = Subject(name, node.process, node.traffic, 0, "")
+        subjects[f"{name} tls"] = Subject(name, secure.process, 0, secure.traffic, "")
+    return subjects, left_out
+
+
+def _measure(scenario: Scenario, subjects: dict[str, Subject], rounds: int, seconds: float) -> list[dict[str, Any]]:
+    taking_part = [
+        subject
+        for subject in subjects.values()
+        if subject.name.endswith(" full") is scenario.full and (subject.https if scenario.tls else subject.http)
+    ]
+    samples: dict[str, list[Sample]] = {subject.name: [] for subject in taking_part}
+    for subject in taking_part:
+        _sample(scenario, subject, WARM_UP)
+    for _ in range(rounds):
+        for subject in taking_part:
+            samples[subject.name].append(_sample(scenario, subject, seconds))
+    floor = next((samples[name] for name in samples if name.startswith("floor")), None)
+    return [_row(scenario, name, found, floor) for name, found in samples.items()]
+
+
+def _sample(scenario: Scenario, subject: Subject, seconds: float) -> Sample:
+    scheme, port = ("https", subject.https) if scenario.tls else ("http", subject.http)
+    before = subject.process.cpu()
+    load = wrk.run(
+        f"{scheme}://127.0.0.1:{port}{scenario.path}",
+        seconds=seconds,
+        connections=scenario.connections,
+        headers=scenario.headers,
+        script=LUA / scenario.script if scenario.script else None,
+    )
+    return Sample((subject.process.cpu() - before) / load.requests, load)
+
+
+def _row(scenario: Scenario, name: str, samples: Sequence[Sample], floor: Sequence[Sample] | None) -> dict[str, Any]:
+    cpu = [sample.cpu * 1e6 for sample in samples]
+    median = statistics.median
+    return {
+        "scenario": scenario.name,
+        "subject": name,
+        "cpu_us": round(median(cpu), 2),
+        "cpu_us_rounds": [round(value, 2) for value in cpu],
+        "to_floor": round(report.ratio(cpu, [sample.cpu * 1e6 for sample in floor]), 3) if floor else None,
+        "requests_a_second": round(median(sample.load.rate for sample in samples)),
+        "p50_ms": round(median(sample.load.p50 for sample in samples) * 1e3, 3),
+        "p99_ms": round(median(sample.load.p99 for sample in samples) * 1e3, 3),
+        "errors": sum(sample.load.errors for sample in samples),
+    }
+
+
+def _table(scenario: Scenario, rows: Sequence[dict[str, Any]]) -> str:
+    head = (scenario.name, "CPU µs", "rounds", "× floor", "requests/s", "p50 ms", "p99 ms", "errors")
+    lines = [
+        (
+            row["subject"],
+            f"{row['cpu_us']:.1f}",
+            report.spread(row["cpu_us_rounds"]),
+            "" if row["to_floor"] is None else f"{row['to_floor']:.2f}",
+            f"{row['requests_a_second']:,}",
+            f"{row['p50_ms']:.2f}",
+            f"{row['p99_ms']:.2f}",
+            str(row["errors"]),
+        )
+        for row in rows
+        if row["scenario"] == scenario.name
+    ]
+    return report.table(head, lines)
+
+
+def _write(
+    told: dict[str, str],
+    versions: dict[str, str],
+    left_out: Sequence[str],
+    chosen: Sequence[Scenario],
+    rows: list[dict[str, Any]],
+    found: Sequence[bounds.Found],
+    options: argparse.Namespace,
+) -> None:
+    parts = [
+        "# Gatepost as a gateway",
+        report.headline(told),
+        report.headline(versions),
+        f"{options.rounds} rounds of {options.seconds} s; wrk -t1; command: {' '.join(sys.argv)}",
+        *left_out,
+        *(_table(scenario, rows) for scenario in chosen),
+        *(f"- {one}" for one in found),
+    ]
+    data = {
+        "machine": told,
+        "versions": versions,
+        "left_out": list(left_out),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "rows": rows,
+        "bounds": [one._asdict() for one in found],
+    }
+    print("\nwritten to", report.write("gateway", "\n\n".join(parts) + "\n", data))
+
+
+if __name__ == "__main__":
+    main()

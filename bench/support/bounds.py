@@ -1,0 +1,164 @@
+"""What must hold whatever the figures of the day are: p99 beside a reload and beside long lists, and flat memory."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+from bench.support import filling, machine, steady, wrk
+from bench.support.node import Node, many_routes, plain
+from bench.support.steady import Latency
+
+RATE = 1_000.0  # requests a second
+REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+LUA = Path(__file__).parent / "lua"
+
+
+class Found(NamedTuple):
+    """One bound and what was measured."""
+
+    name: str
+    value: float
+    bound: float
+    detail: str
+
+    def __str__(self) -> str:
+        verdict = "held" if self.value <= self.bound else "MISSED"
+        return f"{self.name}: {verdict}, {self.value:.2f} (bound {self.bound:g}); {self.detail}"
+
+
+class Bound(NamedTuple):
+    name: str
+    measure: Callable[..., Found]  # (directory, backend port, *, quick)
+
+
+def reload_p99(directory: Path, backend: int, *, quick: bool) -> Found:
+    """p99 while 10,000 routes are reloaded, over the quiet p99, at a steady load."""
+    node = Node("reload", directory, many_routes(backend, 10_000))
+    node.start()
+    try:
+        quiet, busy, reloads = uvloop.run(_reloading(node, rounds=1 if quick else 5))
+    finally:
+        node.process.stop()
+    return _ratio("p99 while 10,000 routes are reloaded", quiet, busy, f"{reloads} reloads")
+
+
+async def _reloading(node: Node, rounds: int) -> tuple[Latency, Latency, int]:
+    loop = asyncio.get_running_loop()
+    quiet = await steady.run(node.traffic, REQUEST, rate=RATE, seconds=10)
+
+    async def reload() -> None:
+        for _ in range(rounds):
+            seen = _reloads(node)
+            node.process.signal(signal.SIGHUP)
+            while _reloads(node) == seen:
+                await asyncio.sleep(0.02)
+        over.set()
+
+    over = asyncio.Event()
+    reloading = loop.create_task(reload())
+    busy = await steady.run(node.traffic, REQUEST, rate=RATE, until=over)
+    await reloading
+    return quiet, busy, rounds
+
+
+def _reloads(node: Node) -> int:
+    return node.process.said().count("config_reloaded")
+
+
+def list_p99(directory: Path, backend: int, *, quick: bool) -> Found:
+    """p99 of traffic while 100,000 attempts are listed, page after page of 250."""
+    node = Node("lists", directory, plain(backend))
+    number = 10_000 if quick else 100_000
+    app, endpoint = filling.attempts(node.directory / "gatepost.db", number)
+    node.start()
+    try:
+        quiet, busy, seconds = uvloop.run(_listing(node, app, endpoint, number))
+    finally:
+        node.process.stop()
+    return _ratio(f"p99 while {number:,} attempts are listed", quiet, busy, f"listed in {seconds:.1f} s")
+
+
+async def _listing(node: Node, app: str, endpoint: str, number: int) -> tuple[Latency, Latency, float]:
+    loop = asyncio.get_running_loop()
+    quiet = await steady.run(node.traffic, REQUEST, rate=RATE, seconds=10)
+    over = asyncio.Event()
+
+    def read_all() -> float:
+        began = time.monotonic()
+        seen, iterator, done = 0, "", False
+        while not done:
+            query = f"?limit=250{f'&iterator={iterator}' if iterator else ''}"
+            page = node.call("GET", f"/api/v1/app/{app}/attempt/endpoint/{endpoint}{query}")
+            seen += len(page["data"])
+            iterator, done = page["iterator"], page["done"]
+        assert seen == number, (seen, number)
+        return time.monotonic() - began
+
+    async def read() -> float:
+        try:
+            return await loop.run_in_executor(None, read_all)
+        finally:
+            over.set()
+
+    reading = loop.create_task(read())
+    busy = await steady.run(node.traffic, REQUEST, rate=RATE, until=over)
+    return quiet, busy, await reading
+
+
+def memory(directory: Path, backend: int, *, quick: bool) -> Found:
+    """Resident memory after a million requests with a million different keys, over that after the first 300,000: the
+    limit's window is 5 s, so that keys expire all the while."""
+    settings = plain(backend)
+    limit = {"limit": 10, "window": "5s", "by": "request.headers['x-client']"}
+    settings["routes"]["all"]["policies"] = [{"rate_limit": limit}]
+    node = Node("memory", directory, settings)
+    node.start()
+    total, most = 0, 100_000 if quick else 1_000_000
+    trail: list[tuple[int, int]] = []
+    try:
+        fresh = node.process.rss()
+        while total < most:
+            load = wrk.run(
+                f"http://127.0.0.1:{node.traffic}/",
+                seconds=5,
+                connections=32,
+                script=LUA / "clients.lua",
+                arguments=[str(total + 1)],
+            )
+            assert not load.errors, load
+            total += load.requests + 1000  # what was under way when wrk stopped counting
+            trail.append((total, node.process.rss()))
+    finally:
+        node.process.stop()
+    early = next((rss for at, rss in trail if at >= 0.3 * most), trail[0][1])
+    mib = 1024 * 1024
+    told = ", ".join(f"{at:,}: {rss / mib:.0f}" for at, rss in trail)
+    return Found(
+        "memory over a million keys",
+        trail[-1][1] / early,
+        1.1,
+        f"MiB at rest {fresh / mib:.0f}, after requests {told}",
+    )
+
+
+ALL = (
+    Bound("reload", reload_p99),
+    Bound("list", list_p99),
+    Bound("memory", memory),
+)
+
+
+def _ratio(name: str, quiet: Latency, busy: Latency, more: str) -> Found:
+    ms = 1e3
+    detail = (
+        f"p99 {busy.p99 * ms:.2f} ms, quiet {quiet.p99 * ms:.2f} ms (p50 {busy.p50 * ms:.2f} and {quiet.p50 * ms:.2f}, "
+        f"worst {busy.worst * ms:.1f} and {quiet.worst * ms:.1f}); {busy.requests:,} requests at {RATE:,.0f}/s, "
+        f"errors {busy.errors + quiet.errors}; {more}; load average {machine.load():.1f}"
+    )
+    return Found(name, busy.p99 / quiet.p99, 3.0, detail)
