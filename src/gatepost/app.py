@@ -73,7 +73,8 @@ class Node:
         self.config = loaded.config
         self.stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reloading = self._again = False
+        self._reloading = True  # until it has started
+        self._again = False
         self._seen: tuple[int, int, int] | None = None
         self._servers: list[asyncio.Server] = []
         self.gates: list[Gate] = []
@@ -137,6 +138,7 @@ class Node:
             store=str(path),
             admin=str(token_file),
         )
+        self._may_reload()
 
     def _open(self, listener: Listener, snapshot: Snapshot, recorder: AccessLog | None) -> None:
         self.gates.append(
@@ -183,6 +185,12 @@ class Node:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _may_reload(self) -> None:
+        self._reloading = False
+        if self._again:
+            self._again = False
+            self.reload()
+
     async def _reload(self) -> None:
         started = time.monotonic()
         self._seen = _stamp(self.file)
@@ -205,16 +213,13 @@ class Node:
                     kept="the running configuration",
                 )
             return
-        except GatepostError as error:
+        except (GatepostError, OSError) as error:  # OSError: no process or descriptor left for the child
             log.event("config_refused", level="error", file=self.file, reason=error, kept="the running configuration")
             return
         finally:
             gc.freeze()
             gc.enable()
-            self._reloading = False
-            if self._again:
-                self._again = False
-                self.reload()
+            self._may_reload()
         old = self.traffic
         self._use(traffic, loaded)
         self.ground = ground
@@ -239,6 +244,8 @@ class Node:
         self.traffic = traffic
         self.loaded = loaded
         self.gates[0].use(traffic.snapshot)
+        control = self.gates[1].snapshot
+        self.gates[1].use(Snapshot(control.router, loaded.config.limits, trusted(loaded.config)))
         if self.access_log is not None:
             self.access_log.reopen()
 
@@ -257,7 +264,7 @@ class Node:
 
     async def stop(self) -> None:
         """Whatever was acknowledged is kept; whatever is under way gets `drain` seconds."""
-        shutdown = self.config.shutdown
+        shutdown = self.loaded.config.shutdown
         log.event("stopping", drain_delay=shutdown.drain_delay, drain=shutdown.drain)
         for gate in self.gates:
             gate.draining = True
@@ -297,8 +304,8 @@ async def serve(file: str, loaded: Loaded) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    await node.start()
     loop.add_signal_handler(signal.SIGHUP, node.reload)
+    await node.start()
     watching = loop.create_task(node.watch())
     await node.stopping.wait()
     watching.cancel()

@@ -137,7 +137,8 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._body(x, data)
         except ProtocolError as error:
-            self._fail(x, error.problem)
+            problem = error.problem
+            self._fail(x, problem._replace(detail=f"{self.target.name}: {problem.detail or problem.title}"))
 
     # A request.
 
