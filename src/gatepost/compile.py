@@ -22,7 +22,7 @@ from gatepost.exchange import Handler, Policy, Route
 from gatepost.net.addresses import Networks
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
-from gatepost.net.tls import client_context
+from gatepost.net.tls import client_context, server_context
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, consumer_index
 from gatepost.policies.limiters import LimiterStates
@@ -68,7 +68,7 @@ class Faults:
 
     def raise_any(self) -> None:
         if self.issues:
-            raise ConfigError(self._file, self.issues)
+            raise ConfigError(self._file, sorted(self.issues, key=lambda issue: issue.line))
 
 
 def compile_traffic(
@@ -118,6 +118,8 @@ def check(file: str, loaded: Loaded) -> Router[str]:
     config = loaded.config
     faults = Faults(file, loaded)
     router: Router[str] = Router()
+    for listener in ("traffic", "control"):
+        _listener_tls(listener, getattr(config.listen, listener), faults)
     for name, service in config.services.items():
         _tls(name, service, faults)
     for name, decl, _, _ in _routes(config, faults, LimiterStates()):
@@ -184,6 +186,15 @@ def _tls(name: str, service: schema.Service, faults: Faults) -> ssl.SSLContext |
     except GatepostError as error:
         faults.add(f"services.{name}.tls", error)
         return None
+
+
+def _listener_tls(name: str, listener: schema.Listener, faults: Faults) -> None:
+    if listener.tls is None:
+        return
+    try:
+        server_context(listener.tls.cert, listener.tls.key)
+    except GatepostError as error:
+        faults.add(f"listen.{name}.tls", error)
 
 
 def _add(router: Router[_T], name: str, decl: schema.Route, value: _T, faults: Faults) -> None:

@@ -28,9 +28,7 @@ def server_context(cert: str, key: str) -> ssl.SSLContext:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise TlsError(f"the key {key} does not belong to the certificate {cert}") from None
-        raise TlsError(
-            f"{cert} and {key} are not a certificate and its key in PEM, without a password ({_why(error)})"
-        ) from None
+        raise TlsError(f"{cert} and {key} are not a certificate and its key in PEM, without a password") from None
     return context
 
 
