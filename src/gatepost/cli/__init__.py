@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from gatepost import __version__
 from gatepost.cli import check, demo, explain, key, serve
 from gatepost.errors import GatepostError
+
+_CalledWrongly: Final[type[Exception]] = typer.BadParameter.__mro__[2]  # click's base of them; typer names it nowhere
 
 app = typer.Typer(
     name="gatepost",
@@ -33,11 +37,44 @@ def version(short: Annotated[bool, typer.Option("--short", help="The number alon
 
 
 def main() -> None:
-    """Run the command line. Every error of ours is one line (or one a fault) on standard error, exit code 1."""
+    """Run the command line. Every error is one line (a configuration's: one a fault) on standard error.
+
+    Exit codes: 0 well, 1 it failed, 2 it was called wrongly, 130 Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding has not
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except _CalledWrongly as error:
+        sys.exit(_called_wrongly(error))
     except GatepostError as error:
         print(f"gatepost: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except BrokenPipeError:
+        _give_up_stdout()
+        sys.exit(1)  # who read us has left: nobody is there to be told
+    except OSError as error:
+        _give_up_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"gatepost: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    sys.exit(code)
+
+
+def _called_wrongly(error: Exception) -> int:
+    says: str = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if says:  # without arguments there is nothing to say: the help was shown
+        command = context.command_path if context else "gatepost"
+        says = says[:1].lower() + says[1:].rstrip(".")
+        print(f"gatepost: {says}; `{command} --help` says how it is called", file=sys.stderr)
+    return 2
+
+
+def _give_up_stdout() -> None:
+    """Otherwise the interpreter tries once more to write what could not be written, and says so at length."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)

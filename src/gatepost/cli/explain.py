@@ -25,6 +25,9 @@ def explain(
     from gatepost.http1.targets import split_target
     from gatepost.server.routing import Found, MethodNotAllowed
 
+    for line in header:
+        if ":" not in line:
+            raise typer.BadParameter(f"{line!r} is no header; write -H 'Name: value'")
     loaded = load(config)
     router = compile_and_check(str(config), loaded)
     try:
@@ -53,7 +56,7 @@ def explain(
 
 def _head(method: str, url: str, headers: list[str]) -> bytes:
     target = url
-    lines = [h for h in headers if h.partition(":")[1]]
+    lines = list(headers)
     host = "localhost"
     if "://" in url:
         host, slash, path = url.partition("://")[2].partition("/")

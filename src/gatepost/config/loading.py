@@ -69,7 +69,7 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
             data = file.read(tree.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
-        reason = f"cannot be read: {why}; name the file with -c FILE"
+        reason = f"cannot be read: {why}"
         raise ConfigError(str(path), [ConfigIssue("", 0, reason)]) from None
     return load_text(data, str(path), environ)
 
