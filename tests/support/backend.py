@@ -41,6 +41,9 @@ class Exchange:
         self.method = message.method
         self.target = message.target
 
+    def __repr__(self) -> str:
+        return repr(self.message)
+
     def get(self, name: bytes) -> bytes | None:
         return self.message.get(name)
 

@@ -223,6 +223,18 @@ async def test_an_unfinished_message_at_the_end_of_the_stream_is_refused(gate: G
         assert not x.message.complete
 
 
+@pytest.mark.parametrize(
+    "unfinished",
+    [b"G", b"\r", b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell"],
+)
+async def test_an_unfinished_message_behind_another_is_refused_too(gate: Gate, unfinished: bytes) -> None:
+    """The end of the stream is known long before the parser comes to it."""
+    client = await gate.say(GET + unfinished)
+    client.half_close()
+    assert (await client.response()).status == 200
+    await gate.refusal(client, 400)
+
+
 async def test_a_client_that_has_closed_its_sending_side_gets_its_answer(gate: Gate) -> None:
     client = await gate.say(GET)
     client.half_close()

@@ -42,7 +42,7 @@ from gatepost.net.deadlines import NEVER
 from gatepost.net.proxy_protocol import parse as parse_proxy_header
 from gatepost.server.clients import stranger, through_proxy, trace_lines
 from gatepost.server.gate import Gate
-from gatepost.server.refusals import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, too_large, too_slow
+from gatepost.server.refusals import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
 from gatepost.server.routing import Found, MethodNotAllowed
 
 LOOK_AHEAD: Final = 65_536  # bytes of pipelined requests, or of a body that nobody has asked for yet
@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_begun",
+        "_blank",
         "_body_bytes",
         "_body_left",
         "_body_limit",
@@ -106,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._body_open = False  # bytes of the request body are still to come
         self._body_left = 0
         self._begun = False
+        self._blank = False  # an empty line came before the request line
         self._parsing = False
         self._eof = False
         self._lingering = False
@@ -159,7 +161,7 @@ class Connection(asyncio.Protocol):
         if self._lingering or (self._x is None and not self._buffer):
             return False
         if self._x is None or self._body_open:
-            self._fail(bad_request("the connection was closed in the middle of a request"))
+            self._fail(cut_off())
         else:
             # A client that leaves looks like one that only stopped sending. It gets a moment for an answer that is
             # under way; then the upstream exchange is aborted.
@@ -210,9 +212,11 @@ class Connection(asyncio.Protocol):
                 data = self._buffer
                 if data[:2] == b"\r\n":
                     # RFC 9112 §2.2: an empty line before the request line is ignored. One.
-                    data = self._buffer = data[2:]
-                    if data[:1] == b"\r":
+                    if self._blank:
                         raise bad_request("empty lines before the request line")
+                    self._blank = True
+                    self._buffer = data[2:]
+                    continue
                 if data == b"\r":
                     break
                 end = data.find(END_OF_HEAD)
@@ -227,7 +231,12 @@ class Connection(asyncio.Protocol):
                 else:
                     self._buffer = data[end:]
                     data = data[:end]
+                self._blank = False
                 self._start(self._parser.parse(data))
+            if self._eof and self._x is None and not self._lingering:
+                if self._buffer:
+                    raise cut_off()
+                self._transport.close()
         except ProtocolError as error:
             self._fail(error)
         finally:
@@ -408,7 +417,9 @@ class Connection(asyncio.Protocol):
 
     def resume_body(self) -> None:
         self._resume_reading()
-        if self._body_open:
+        if self._body_open and self._eof:
+            self._fail(cut_off())
+        elif self._body_open:
             self._watch_rate()
 
     def _watch_rate(self) -> None:

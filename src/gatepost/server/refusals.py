@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from gatepost.errors import PROBLEM_PREFIX, Problem, ProtocolError
-from gatepost.http1.framing import refuse
+from gatepost.http1.framing import bad_request, refuse
 
 NOT_FOUND: Final = Problem(404, "no-route", "Nothing is routed here", "no route matches this host and path")
 METHOD_NOT_ALLOWED: Final = Problem(
@@ -18,6 +18,10 @@ INTERNAL: Final = Problem(500, "internal-error", "Something went wrong in the ga
 
 def too_large(limit: int) -> ProtocolError:
     return refuse(413, "body-too-large", "The request's body is too large", f"at most {limit} bytes are taken here")
+
+
+def cut_off() -> ProtocolError:
+    return bad_request("the connection was closed in the middle of a request")
 
 
 def too_slow(detail: str) -> ProtocolError:
