@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from bench.support import bounds, certificate, machine, proxies, report, wrk
 from bench.support.node import Node, full, plain
-from bench.support.process import Process, allow_many_files, stopping
+from bench.support.process import NotStarted, Process, allow_many_files, stopping
 from bench.support.proxies import Ground, Missing, Subject
 
 LUA = Path(__file__).parent / "support" / "lua"
@@ -103,10 +103,11 @@ def main() -> None:
             print("\n" + _table(scenario, rows), flush=True)
         for process in started[1:]:
             process.stop()
-        found = []
+        found: list[bounds.Found] = []
         for bound in wanted_bounds:
-            found.append(bound.measure(directory, port, quick=options.quick))
-            print(f"\n{found[-1]}", flush=True)
+            for one in bound.measure(directory, port, quick=options.quick):
+                found.append(one)
+                print(f"\n{one}", flush=True)
     if rows or found:
         _write(told, versions, left_out, chosen, rows, found, options)
 
@@ -139,7 +140,7 @@ def _start(
         try:
             subject = start(ground)
         except Missing as missing:
-            left_out.append(str(missing))
+            left_out.append(f"left out: {missing}")
             continue
         started.append(subject.process)
         subjects[name] = subject
@@ -252,4 +253,7 @@ def _write(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (proxies.Missing, NotStarted, wrk.WrkFailed) as error:
+        sys.exit(str(error))

@@ -34,10 +34,10 @@ class Found(NamedTuple):
 
 class Bound(NamedTuple):
     name: str
-    measure: Callable[..., Found]  # (directory, backend port, *, quick)
+    measure: Callable[..., list[Found]]  # (directory, backend port, *, quick)
 
 
-def reload_p99(directory: Path, backend: int, *, quick: bool) -> Found:
+def reload_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     """p99 while 10,000 routes are reloaded, over the quiet p99, at a steady load."""
     node = Node("reload", directory, many_routes(backend, 10_000))
     node.start()
@@ -45,7 +45,7 @@ def reload_p99(directory: Path, backend: int, *, quick: bool) -> Found:
         quiet, busy, reloads = uvloop.run(_reloading(node, rounds=1 if quick else 5))
     finally:
         node.process.stop()
-    return _ratio("p99 while 10,000 routes are reloaded", quiet, busy, f"{reloads} reloads")
+    return [_ratio("p99 while 10,000 routes are reloaded", quiet, busy, f"{reloads} reloads")]
 
 
 async def _reloading(node: Node, rounds: int) -> tuple[Latency, Latency, int]:
@@ -71,7 +71,7 @@ def _reloads(node: Node) -> int:
     return node.process.said().count("config_reloaded")
 
 
-def list_p99(directory: Path, backend: int, *, quick: bool) -> Found:
+def list_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     """p99 of traffic while 100,000 attempts are listed, page after page of 250."""
     node = Node("lists", directory, plain(backend))
     number = 10_000 if quick else 100_000
@@ -81,7 +81,7 @@ def list_p99(directory: Path, backend: int, *, quick: bool) -> Found:
         quiet, busy, seconds = uvloop.run(_listing(node, app, endpoint, number))
     finally:
         node.process.stop()
-    return _ratio(f"p99 while {number:,} attempts are listed", quiet, busy, f"listed in {seconds:.1f} s")
+    return [_ratio(f"p99 while {number:,} attempts are listed", quiet, busy, f"listed in {seconds:.1f} s")]
 
 
 async def _listing(node: Node, app: str, endpoint: str, number: int) -> tuple[Latency, Latency, float]:
@@ -111,7 +111,7 @@ async def _listing(node: Node, app: str, endpoint: str, number: int) -> tuple[La
     return quiet, busy, await reading
 
 
-def memory(directory: Path, backend: int, *, quick: bool) -> Found:
+def memory(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     """Resident memory after a million requests with a million different keys, over that after the first 300,000: the
     limit's window is 5 s, so that keys expire all the while."""
     settings = plain(backend)
@@ -139,12 +139,13 @@ def memory(directory: Path, backend: int, *, quick: bool) -> Found:
     early = next((rss for at, rss in trail if at >= 0.3 * most), trail[0][1])
     mib = 1024 * 1024
     told = ", ".join(f"{at:,}: {rss / mib:.0f}" for at, rss in trail)
-    return Found(
+    found = Found(
         "memory over a million keys",
         trail[-1][1] / early,
         1.1,
         f"MiB at rest {fresh / mib:.0f}, after requests {told}",
     )
+    return [found]
 
 
 ALL = (

@@ -296,7 +296,7 @@ def _nginx_subject(name: str, ground: Ground, in_http: str, in_server: str) -> S
             }}
         }}""",
     )
-    return _ready(name, process, http, https, version_of([_program("nginx", ""), "-v"]))
+    return _ready(name, process, http, https, version_of([_program("nginx", "apt-get install nginx-light"), "-v"]))
 
 
 def _nginx(name: str, directory: Path, http: str) -> Process:
@@ -342,5 +342,5 @@ def _program(name: str, how: str) -> str:
     # A tool that was installed beside this Python counts as well: a venv's folder need not be on PATH.
     found = shutil.which(name) or shutil.which(name, path=f"{Path(sys.executable).parent}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise Missing(f"{name} is not installed ({how}): left out")
+        raise Missing(f"{name} is not installed ({how})")
     return found

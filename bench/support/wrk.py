@@ -46,7 +46,10 @@ def run(
     if script is not None:
         command += ["-s", str(script)]
     command += [url, "--", *arguments] if arguments else [url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=whole + 60, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=whole + 60, check=False)
+    except FileNotFoundError:
+        raise WrkFailed("wrk, which makes the load, is not installed: apt-get install wrk") from None
     if done.returncode:
         raise WrkFailed(done.stdout + done.stderr)
     return parse(done.stdout)

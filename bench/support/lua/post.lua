@@ -5,5 +5,4 @@ wrk.body = '{"%s":"order.created","payload":{"event":"new_order","data":{"order_
 function init(args)
   wrk.headers["Authorization"] = "Bearer " .. args[1]
   wrk.body = string.format(wrk.body, args[1] == "-" and "event_type" or "eventType")
-  wrk.init(args)
 end
