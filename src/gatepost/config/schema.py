@@ -58,7 +58,11 @@ class Listener(_Strict, frozen=True):
 
     address: Address  # host:port, [v6]:port or unix:/path
     tls: Tls | None = None
-    proxy_protocol: bool = False  # PROXY protocol v2 is required on every connection, from `trusted` peers
+    proxy_protocol: bool = False  # every connection must begin with a PROXY protocol v2 header, which is believed
+
+    def __post_init__(self) -> None:
+        if self.tls is not None and self.proxy_protocol:
+            raise ValueError("`proxy_protocol` and `tls` cannot be combined yet: end TLS where PROXY headers are made")
 
 
 class Listen(_Strict, frozen=True):
