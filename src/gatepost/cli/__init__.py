@@ -45,7 +45,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding has not
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="gatepost", standalone_mode=False)
         sys.stdout.flush()
     except _CalledWrongly as error:
         sys.exit(_called_wrongly(error))
