@@ -107,6 +107,10 @@ async def test_look_ahead_is_bounded(gate: Gate) -> None:
     with pytest.raises(Hang):
         await client.drained(within=0.5)
     assert len(gate.backend.requests) == 1
+    # Nothing of it may be left for the next test: the gateway does not see a client leave whose bytes it does not read.
+    client.abort()
+    gate.backend.requests[0].abort()
+    await gate.reached()
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
