@@ -108,6 +108,7 @@ class Node:
         bus = LocalBus()
         self.hub = Hub(self.store.last_id, loop.call_soon)
         bus.listen(self.hub.announce)
+        self.store.on_commit(self.deliveries.accept)
         self.store.on_commit(bus.announce)
         self.live = self._live_of(self.loaded)
         await self.journal.open()
