@@ -18,7 +18,7 @@ from gatepost.http1.request import END_OF_HEAD
 from gatepost.http1.response import ResponseParser, declared_length
 from gatepost.http1.writer import field_lines
 from gatepost.net.deadlines import NEVER
-from gatepost.upstream.targets import KEPT, Target, Upstream
+from gatepost.upstream.targets import KEPT, OLDEST, Target, Upstream
 
 
 class Owner(Protocol):
@@ -43,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_keep_alive",
         "_left",
         "_method",
+        "_old_at",
         "_owner",
         "_parser",
         "_received",
@@ -77,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._old_at = time.monotonic() + OLDEST
         self.upstream.connections.add(self)
         self.upstream.deadlines.join(self)
 
@@ -235,12 +237,15 @@ class UpstreamConnection(asyncio.Protocol):
                 raise _invalid(f"its interim responses are larger than {limit} bytes")
             if head.status != 100:  # the client had our own 100 when its body was asked for
                 x.downstream.informational(head.status, head.fields)
+        framing = head.framing
+        most = self.upstream.config.response_bytes
+        if most and framing > most:
+            raise _invalid(f"its body is larger than {most} bytes")
         self._in_head = False
         self._begun = True
         self._received = 0
         self._keep_alive = head.keep_alive
         x.first_byte = time.monotonic()
-        framing = head.framing
         if framing >= 0 and framing <= len(data):
             reusable = framing == len(data)
             self._complete(x, reusable=reusable)
@@ -304,10 +309,11 @@ class UpstreamConnection(asyncio.Protocol):
             # A response before the end of the upload: what of it is still under way would be read as a request.
             self._sending = False
             reusable = False
-        if reusable and self._keep_alive and not self._transport.is_closing() and self.target.give_back(self):
+        now = x.first_byte
+        reusable = reusable and self._keep_alive and now < self._old_at
+        if reusable and not self._transport.is_closing() and self.target.give_back(self):
             if not self._transport.is_reading():
                 self._transport.resume_reading()  # paused with its last bytes read: the next answer must be heard
-            now = x.first_byte
             self.idle_since = now
             self.deadline = now + KEPT
         else:

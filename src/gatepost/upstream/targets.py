@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEPT: Final = 30.0  # seconds that an idle connection is kept
 FRESH: Final = 4.0  # seconds: many servers close at five, and a POST on a connection that closes cannot be retried
+OLDEST: Final = 300.0  # seconds that a connection serves: in steady use it would never see that its name has moved
 PROBE: Final = 1.0  # seconds between tries while every target rests
 
 
