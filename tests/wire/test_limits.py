@@ -6,11 +6,14 @@ The strict node's limits are small: 4 KiB of header, 20 fields, 1 KiB of target,
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
 from tests.support.backend import Exchange
-from tests.support.rawclient import ClosedEarly
+from tests.support.rawclient import ClosedEarly, soon
 from tests.support.wire import Gate, check_problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -203,3 +206,34 @@ async def test_a_client_that_asks_and_never_reads_is_cut(strict_gate: Gate) -> N
     client.resume()
     with pytest.raises(ClosedEarly):
         await client.response()
+
+
+@pytest.mark.parametrize("size", [200_000, 3_000_000, 6_000_000])
+@pytest.mark.parametrize("connection", [b"close", b"keep-alive"])
+async def test_a_client_that_never_reads_the_end_of_its_response_is_let_go(
+    strict_gate: Gate, connection: bytes, size: int
+) -> None:
+    """The upstream may have done its part, and nothing is left to send but what the client does not take."""
+    body = b"x" * size
+    strict_gate.backend.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    process = strict_gate.node.process.pid
+    before = sockets(process)
+    client = await strict_gate.client(receive_buffer=4096)
+    client.pause()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: %b\r\n\r\n" % connection)
+    await strict_gate.backend.request()
+
+    async def let_go() -> None:
+        while sockets(process) > before:
+            await asyncio.sleep(0.05)  # nothing tells us: the client does not even see a reset while it does not read
+
+    await soon(let_go(), "the end of a connection that nobody reads", within=6)
+
+
+def sockets(process: int) -> int:
+    """How many sockets a process holds, but for those to its upstreams, which it keeps."""
+    count = 0
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += entry.readlink().name.startswith("socket:")
+    return count

@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
             if self._eof and self._x is None and not self._lingering:
                 if self._buffer:
                     raise cut_off()
-                self._transport.close()
+                self._close()
         except ProtocolError as error:
             self._fail(error)
         finally:
@@ -586,8 +586,7 @@ class Connection(asyncio.Protocol):
             source.cancel()
         self._record(x)
         if truncated_by_close and not self._lost():
-            self._lingering = True
-            self._transport.close()  # what was sent arrives, and visibly ends too soon
+            self._close()  # what was sent arrives, and visibly ends too soon
         elif self._lost():
             self._gate.leave(self)
         else:
@@ -638,11 +637,8 @@ class Connection(asyncio.Protocol):
             self._body_open = False
             self._sink = None
             self._linger()
-        elif not self._keep_alive or self._gate.draining:
-            self._lingering = True
-            self._transport.close()
-        elif self._eof and not self._buffer:
-            self._transport.close()
+        elif not self._keep_alive or self._gate.draining or (self._eof and not self._buffer):
+            self._close()
         else:
             self.deadline = time.monotonic() + self._gate.limits.idle_timeout
             if not self._reading:
@@ -739,10 +735,16 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._resume_reading()
         if self._eof or not self._transport.can_write_eof():
-            self._transport.close()
+            self._close()
             return
         self._transport.write_eof()
         self.deadline = time.monotonic() + LINGER
+
+    def _close(self) -> None:
+        """End the connection once what was written has left. A client that takes nothing of it has `idle_timeout`."""
+        self._lingering = True
+        self.deadline = time.monotonic() + self._gate.limits.idle_timeout
+        self._transport.close()
 
     def _abort(self) -> None:
         """Reset the connection. Without SO_LINGER an abort is an ordinary end to the client, and where only the end
@@ -767,8 +769,7 @@ class Connection(asyncio.Protocol):
             if self._buffer or self._proxied:
                 self._fail(too_slow("its header did not end in time"))
             else:
-                self._lingering = True
-                self._transport.close()
+                self._close()
         elif not self._writing:
             self._give_up(x, "client-stalled")
             self._abort()
@@ -783,8 +784,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         if self._x is None and not self._lingering:
-            self._lingering = True
-            self._transport.close()
+            self._close()
         elif self._tunnel is not None:
             self._tunnel.finish()
             self._transport.close()
@@ -837,9 +837,10 @@ class _ClientEnd:
         x, c._tunnel = c._x, None
         if x is not None:
             c._record(x)
-        c._lingering = True
-        if not c._lost():
-            c._transport.close()
+        if c._lost():
+            c._lingering = True
+        else:
+            c._close()
 
     def abort(self) -> None:
         c = self._connection
