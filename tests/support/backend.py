@@ -59,6 +59,8 @@ class Exchange:
             self.connection.transport.write(piece)
 
     async def drain(self) -> None:
+        # A write that fails tells of it in the loop's next turn: a script that never lets it turn would write forever.
+        await asyncio.sleep(0)
         await self.connection.wait(lambda: self.connection.writable or self.connection.lost)
 
     def close(self) -> None:
