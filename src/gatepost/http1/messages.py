@@ -9,12 +9,28 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-Fields: TypeAlias = list[tuple[bytes, bytes]]
+Field: TypeAlias = tuple[bytes, bytes]
+Fields: TypeAlias = list[Field]
 
 # How a body is framed: a number of bytes from 0 up, or one of these.
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2  # responses only
 _SPACE: Final = b" \t"
+
+
+class FieldList(list[Field]):
+    """The end-to-end fields of a head as they were read, and what follows from them alone.
+
+    Heads that repeat each other share one, so it is never changed in place: who changes fields makes a new list, and
+    that is an ordinary one.
+    """
+
+    __slots__ = ("dated", "lines", "seen")
+
+    def __init__(self) -> None:
+        self.lines: bytes | None = None  # them all as bytes, each with its CRLF; made by the first who writes them
+        self.dated = False  # a Date is among them; known of responses only
+        self.seen: tuple[object, ...] | None = None  # what a policy found in them; itself first
 
 
 class RequestHead:

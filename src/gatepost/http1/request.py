@@ -7,13 +7,14 @@ from typing import Final, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gatepost.http1.framing import SPECIAL, Connection, bad_request, refuse, request_framing, valid_host, without
-from gatepost.http1.messages import CHUNKED, Fields, RequestHead
+from gatepost.http1.messages import CHUNKED, FieldList, Fields, RequestHead
 from gatepost.http1.targets import split_target
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 _HOSTS_KEPT: Final = 1024
 _LINES_KEPT: Final = 16_384
 _LINE_KEPT: Final = 256  # bytes; a longer line is read each time
+_HEAD_KEPT: Final = 4_096  # bytes of a head that its connection remembers
 
 
 class RequestLine(NamedTuple):
@@ -50,14 +51,22 @@ class HeadLimits:
 
 
 class RequestParser:
-    """Parses the heads of one connection, one after the other."""
+    """Parses the heads of one connection, one after the other.
 
-    __slots__ = ("_complete", "_fields", "_limits", "_llhttp", "_special")
+    A client repeats itself on a kept connection: most of its fields are the same each time (what HPACK lives of), and
+    often the whole head is. So the parser remembers the last head, and what is equal to it byte for byte is not
+    read again: 0.1 µs instead of 3 (one field) or 10 (twelve). What it remembers was that client's own.
+    """
+
+    __slots__ = ("_block", "_complete", "_data", "_fields", "_head", "_kept", "_limits", "_llhttp", "_special")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._llhttp = HttpRequestParser(self)
         self._complete = True
+        self._data = self._block = b""  # the last head, and what of it follows the request line
+        self._head: RequestHead
+        self._kept: FieldList
 
     # llhttp calls these two, with each field whole.
 
@@ -74,17 +83,36 @@ class RequestParser:
         self._complete = True
 
     def parse(self, data: bytes) -> RequestHead:
-        """`data` is one head with its empty line and nothing behind it. Raises ProtocolError."""
+        """`data` is one head with its empty line and nothing behind it. Raises ProtocolError.
+
+        The head that was parsed before must not be read any more: it may be the same object.
+        """
+        if data == self._data:
+            head = self._head
+            head.fields = self._kept  # a policy may have taken some out
+            return head
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> RequestHead:
         limits = self._limits
         # Counted before llhttp sees it: it has no limits of its own.
         if len(data) > limits.header_bytes:
             raise head_too_large(limits)
         head = RequestHead()
-        line = data[: data.find(b"\r\n")]
-        head.method, head.target, head.http10, head.path, head.query, authority = limits.lines.get(
-            line
-        ) or self._read_line(line)
-        self._fields = head.fields = []
+        end = data.find(b"\r\n")
+        line = data[:end]
+        block = data[end:]
+        read = limits.lines.get(line)
+        known = read is not None
+        if read is None:
+            read = self._read_line(line)
+        head.method, head.target, head.http10, head.path, head.query, authority = read
+        if block == self._block and known and authority is None and head.http10 is self._head.http10:
+            self._repeat(head)
+            self._data = data
+            return head
+        self._data = self._block = b""
+        fields = self._fields = head.fields = FieldList()
         self._special = head.special = []
         if not self._complete:  # the last head announced a body, which llhttp did not see
             self._llhttp = HttpRequestParser(self)
@@ -95,17 +123,39 @@ class RequestParser:
             self._complete = False
         except HttpParserError as error:
             raise bad_request(str(error)) from None
-        if len(head.fields) + len(head.special) > limits.header_count:
+        if len(fields) + len(head.special) > limits.header_count:
             raise refuse(
                 431,
                 "too-many-header-fields",
                 "The request has too many header fields",
                 f"at most {limits.header_count} fields are taken",
             )
+        if not known and end <= _LINE_KEPT:  # only now: what llhttp refuses in it stays refused
+            if len(limits.lines) >= _LINES_KEPT:
+                limits.lines.clear()
+            limits.lines[line] = read
         self._frame(head)
         if authority is not None:
             head.host = authority  # RFC 9112 §3.2.2: it replaces what Host says
+        elif len(data) <= _HEAD_KEPT and head.keep_alive and head.upgrade is None and head.fields is fields:
+            self._data = data
+            self._block = block
+            self._head = head
+            self._kept = fields
         return head
+
+    def _repeat(self, head: RequestHead) -> None:
+        """Another request line before the same fields."""
+        last = self._head
+        head.fields = self._kept
+        head.special = last.special
+        head.host = last.host
+        head.framing = last.framing
+        head.keep_alive = last.keep_alive
+        head.expect_continue = last.expect_continue
+        head.upgrade = None
+        head.connection = ()
+        self._head = head
 
     def _read_line(self, line: bytes) -> RequestLine:
         limits = self._limits
@@ -123,12 +173,7 @@ class RequestParser:
         named = split_target(method, target)
         if named.authority is not None and not valid_host(named.authority):
             raise bad_request("the target's host is not a host name or address with an optional port")
-        read = RequestLine(method, target, version == b"HTTP/1.0", named.path, named.query, named.authority)
-        if len(line) <= _LINE_KEPT:
-            if len(limits.lines) >= _LINES_KEPT:
-                limits.lines.clear()
-            limits.lines[line] = read
-        return read
+        return RequestLine(method, target, version == b"HTTP/1.0", named.path, named.query, named.authority)
 
     def _frame(self, head: RequestHead) -> None:
         head.expect_continue = False

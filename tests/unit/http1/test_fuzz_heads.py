@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httptools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.mutations import mutated
@@ -143,3 +144,71 @@ def test_a_response_that_is_taken_is_sound_to_its_client(data: bytes, method: by
     assert reader.feed(response_head(head.status, head.fields, b"")) == b""
     assert reader.message.status == head.status
     assert reader.message.fields == [(name, value.strip(b" \t")) for name, value in head.fields]
+
+
+class Collecting:
+    """What llhttp reads of a head."""
+
+    def __init__(self) -> None:
+        self.fields: Fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.lower(), value.rstrip(b" \t")))
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=heads(RESPONSES))
+def test_no_response_is_taken_that_llhttp_refuses_or_reads_otherwise(data: bytes) -> None:
+    try:
+        head = ResponseParser().parse(data, b"GET")
+    except ProtocolError:
+        return
+    if head.status == 101:
+        return  # llhttp only pauses there; whether it was asked for is the connection's to see
+    read = Collecting()
+    try:
+        httptools.HttpResponseParser(read).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass
+    gone = set(head.connection)
+    assert sorted(head.fields + head.special) == sorted(f for f in read.fields if f[0] not in gone)
+
+
+@settings(max_examples=300, deadline=None)
+@given(before=heads(RESPONSES), data=heads(RESPONSES))
+def test_known_lines_change_nothing(before: bytes, data: bytes) -> None:
+    def answer(parser: ResponseParser, data: bytes) -> list[object]:
+        try:
+            head = parser.parse(data, b"GET")
+        except ProtocolError as error:
+            return [error.problem]
+        return [getattr(head, name) for name in ResponseHead.__slots__]
+
+    used = ResponseParser()
+    answer(used, before)
+    assert answer(used, data) == answer(ResponseParser(), data)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=heads(REQUESTS), line=st.sampled_from([b"GET /b HTTP/1.1", b"POST / HTTP/1.0", b"BREW / HTTP/1.1"]))
+def test_what_repeats_itself_reads_as_it_did_the_first_time(data: bytes, line: bytes) -> None:
+    used = RequestParser(HeadLimits())
+    first = request(data, used)
+    if first is None or not first.keep_alive:
+        return
+    block = data[data.find(b"\r\n") :]
+    for again in (data, line + block, line + block, data):
+        fresh = request(again)
+        if fresh is None or not fresh.keep_alive:
+            return  # the connection ends there
+        assert said(request(again, used)) == said(fresh)
+
+
+def test_a_policy_that_takes_a_field_out_takes_it_out_of_one_request() -> None:
+    parser = RequestParser(HeadLimits())
+    data = b"GET / HTTP/1.1\r\nHost: a\r\nX-Api-Key: k\r\n\r\n"
+    head = parser.parse(data)
+    head.fields = []
+    assert parser.parse(data).fields == [(b"x-api-key", b"k")]
+    head.fields = []
+    assert parser.parse(data.replace(b"/", b"/b", 1)).fields == [(b"x-api-key", b"k")]
