@@ -63,9 +63,7 @@ def _value(node: ast.expr, known: dict[str, Any]) -> Any:
         case ast.Tuple(elts=items):
             return tuple(_value(item, known) for item in items)
         case ast.Dict(keys=keys, values=values):
-            return {
-                _value(key, known): _value(value, known) for key, value in zip(keys, values, strict=True) if key
-            }
+            return {_value(key, known): _value(value, known) for key, value in zip(keys, values, strict=True) if key}
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _value(left, known) + _value(right, known)
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
