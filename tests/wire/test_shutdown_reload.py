@@ -242,22 +242,20 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("path", list(WRONG))
-async def test_a_wrong_file_is_refused_with_path_and_line_and_changes_nothing(
-    tmp_path: Path, backend: Backend, path: str
-) -> None:
-    expected, spoil = WRONG[path]
+async def test_a_wrong_file_is_refused_with_path_and_line_and_changes_nothing(tmp_path: Path, backend: Backend) -> None:
     async with running(tmp_path, settings(backend)) as node:
-        wrong = json.loads(json.dumps(settings(backend)))
-        spoil(wrong)
-        node.write(wrong)
-        node.signal(signal.SIGHUP)
-        refused = await node.event("config_refused")
-        assert refused["path"] == expected
-        assert refused["reason"]
-        assert expected.rpartition(".")[2] in node.file.read_text().splitlines()[refused["line"] - 1]
-        async with client_of(node, GET) as client:
-            assert (await client.response()).status == 200
+        for what, (expected, spoil) in WRONG.items():
+            wrong = json.loads(json.dumps(settings(backend)))
+            spoil(wrong)
+            node.write(wrong)
+            seen = len(node.errors)
+            node.signal(signal.SIGHUP)
+            refused = await node.event("config_refused", after=seen)
+            assert refused["path"] == expected, what
+            assert refused["reason"], what
+            assert expected.rpartition(".")[2] in node.file.read_text().splitlines()[refused["line"] - 1], what
+            async with client_of(node, GET) as client:
+                assert (await client.response()).status == 200
 
 
 async def test_a_file_that_is_not_yaml_is_refused_and_a_good_one_taken_again(tmp_path: Path, backend: Backend) -> None:
