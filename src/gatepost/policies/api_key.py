@@ -3,7 +3,8 @@
 A key is looked up by its SHA-256. That is right for these keys and would be wrong for passwords: 32 random bytes cannot
 be guessed offline, so a slow hash buys nothing, and who reads the configuration or the store still has no key. The
 look-up leaks no useful time: what is compared is a digest, which a caller cannot steer towards a stored one byte by
-byte. Hashing costs 0.5 µs, so there is no cache of keys that would hold them in plain text.
+byte. Hashing costs 0.5 µs, so there is no table of keys that would hold them in plain text; what a connection remembers
+of its own client's last head (`http1.request`), the consumer included, ends with the connection.
 
 The key ends here. It is taken out of the fields and of the query before anything else sees the request: services,
 their logs and the events made of it have no use for the gateway's credentials.
@@ -14,13 +15,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
 from gatepost.config import schema
 from gatepost.errors import Problem
 from gatepost.exchange import Consumer, Exchange, Phase, Policy, Response, problem
 from gatepost.http1.framing import SPECIAL
+from gatepost.http1.messages import FieldList, Fields, RequestHead
 from gatepost.policies.base import PolicyContext
 
 LONGEST: Final = 512  # bytes; what is longer is no key, and not worth hashing
@@ -60,9 +62,19 @@ class ApiKey(Policy):
         self._refused = Problem(403, "key-not-allowed", "The API key may not be used for this route")
 
     def on_request(self, x: Exchange) -> Response | None:
-        keys = self._take_from_fields(x)
-        if self._query is not None and self._query in x.query:
-            keys = keys + self._take_from_query(x, self._query)
+        head = x.head
+        fields = head.fields
+        query = self._query
+        if query is None or not x.query or query not in x.query:
+            # A client that repeats its fields on a kept connection has shown this key before, to this very policy.
+            seen = fields.seen if type(fields) is FieldList else None
+            if seen is not None and seen[0] is self:
+                _, x.consumer, head.fields = cast("tuple[ApiKey, Consumer, Fields]", seen)
+                return None
+            keys = self._take_from_fields(head)
+        else:
+            keys = self._take_from_fields(head) + self._take_from_query(x, query)
+            fields = head.fields
         if len(keys) != 1:
             return problem(x.id, self._doubled if keys else self._missing, [_CHALLENGE])
         key = keys[0]
@@ -72,14 +84,21 @@ class ApiKey(Policy):
         x.consumer = consumer
         if consumer.routes is not None and self._route not in consumer.routes:
             return problem(x.id, self._refused)
+        if type(fields) is FieldList and fields is not head.fields:
+            fields.seen = (self, consumer, head.fields)
         return None
 
-    def _take_from_fields(self, x: Exchange) -> list[bytes]:
+    def _take_from_fields(self, head: RequestHead) -> list[bytes]:
         header = self._header
-        fields = x.head.fields
-        keys = [value for name, value in fields if name == header]
-        for key in keys:
-            fields.remove((header, key))
+        keys: list[bytes] = []
+        kept = FieldList()
+        for field in head.fields:
+            if field[0] == header:
+                keys.append(field[1].rstrip(b" \t"))  # llhttp leaves the white space behind a value
+            else:
+                kept.append(field)
+        if keys:
+            head.fields = kept
         return keys
 
     def _take_from_query(self, x: Exchange, prefix: bytes) -> list[bytes]:

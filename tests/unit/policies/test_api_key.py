@@ -11,6 +11,7 @@ from gatepost.config import schema
 from gatepost.config.secrets import Secret
 from gatepost.exchange import Exchange, Phase, Response
 from gatepost.http1.messages import Fields
+from gatepost.http1.request import HeadLimits, RequestParser
 from gatepost.policies.api_key import LONGEST, ApiKey, build, new_key
 from gatepost.policies.base import PolicyContext, consumer_index
 from gatepost.policies.limiters import LimiterStates
@@ -145,3 +146,45 @@ def test_a_new_key_is_long_and_its_hash_is_what_the_file_wants() -> None:
     assert len(key) == 46
     assert hashlib.sha256(key.encode()).hexdigest() == digest
     assert new_key()[0] != key
+
+
+def repeated(parser: RequestParser, policy: ApiKey, target: bytes = b"/", key: str = KEY) -> tuple[Exchange, str]:
+    """One request of a kept connection; its consumer, or why it was refused."""
+    x, _ = make_exchange()
+    x.head = parser.parse(
+        b"GET %b HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\nAccept: */*\r\n\r\n" % (target, key.encode())
+    )
+    x.query = x.head.query
+    refusal = policy.on_request(x)
+    if refusal is not None:
+        return x, slug(refusal)
+    assert x.consumer is not None
+    return x, x.consumer.id
+
+
+def test_a_repeated_head_is_let_in_again_and_its_key_ends_here_each_time() -> None:
+    parser, first = RequestParser(HeadLimits()), policy()
+    for target in (b"/", b"/", b"/other", b"/"):
+        x, who = repeated(parser, first, target)
+        assert (who, x.head.fields) == ("web-shop", [(b"accept", b"*/*")])
+
+
+def test_what_one_policy_saw_is_nothing_to_another() -> None:
+    parser = RequestParser(HeadLimits())
+    assert repeated(parser, policy())[1] == "web-shop"
+    assert repeated(parser, policy("list-orders"))[1] == "key-not-allowed"
+    nobody = build(schema.ApiKeyPolicy(), PolicyContext("create-order", {}, LimiterStates()))  # a reload took them out
+    assert repeated(parser, nobody)[1] == "key-unknown"
+    assert repeated(parser, policy())[1] == "web-shop"
+
+
+def test_a_second_key_in_the_query_is_seen_although_the_first_was_good_before() -> None:
+    parser, both = RequestParser(HeadLimits()), policy(query="api_key")
+    assert repeated(parser, both)[1] == "web-shop"
+    assert repeated(parser, both, b"/?api_key=%b" % OTHER.encode())[1] == "key-doubled"
+    assert repeated(parser, both)[1] == "web-shop"
+
+
+def test_a_refused_head_is_refused_again() -> None:
+    parser, first = RequestParser(HeadLimits()), policy()
+    assert [repeated(parser, first, key="wrong")[1] for _ in range(3)] == ["key-unknown"] * 3
