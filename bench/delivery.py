@@ -34,6 +34,10 @@ CONNECTIONS = 64
 PATIENCE = 120.0  # seconds for the tail of deliveries
 
 
+class Undelivered(Exception):
+    """Work was left undone, so that its cost is no figure."""
+
+
 class Sample(NamedTuple):
     """One subject at one fan-out in one round."""
 
@@ -118,7 +122,7 @@ def _floor(fan_out: int, directory: Path, backend: int, seconds: float) -> Sampl
     command = [sys.executable, str(proxies.FLOORS / "delivery_floor.py"), str(port), str(fan_out), str(backend)]
     with stopping([Process("delivery floor", command, directory=home)]) as (process,):
         process.wait_for_port(port)
-        sample = _sample(process, f"http://127.0.0.1:{port}/", "-", seconds)
+        sample = _sample(process, f"http://127.0.0.1:{port}/", "-", seconds, fan_out, backend)
     shutil.rmtree(home)
     return sample
 
@@ -131,18 +135,23 @@ def _gatepost(fan_out: int, directory: Path, backend: int, seconds: float) -> Sa
         for number in range(fan_out):
             node.call("POST", "/api/v1/app/bench/endpoint", {"url": f"http://127.0.0.1:{backend}/hook/{number}"})
         url = f"http://127.0.0.1:{node.control}/api/v1/app/bench/msg"
-        sample = _sample(node.process, url, node.token, seconds)
+        sample = _sample(node.process, url, node.token, seconds, fan_out, backend)
     shutil.rmtree(node.directory)
     return sample
 
 
-def _sample(process: Process, url: str, token: str, seconds: float) -> Sample:
+def _sample(process: Process, url: str, token: str, seconds: float, fan_out: int, backend: int) -> Sample:
+    received = proxies.served_by_backend(backend)
     before = process.cpu()
     began = time.monotonic()
     load = wrk.run(url, seconds=seconds, connections=CONNECTIONS, script=LUA, arguments=[token])
     process.settle(within=PATIENCE)
     took = time.monotonic() - began
-    return Sample((process.cpu() - before) / load.requests, load, load.requests / took)
+    cpu = process.cpu() - before
+    received = proxies.served_by_backend(backend) - received - 1
+    if received < load.requests * fan_out:  # what was under way when wrk stopped is delivered as well
+        raise Undelivered(f"{process.name}: {load.requests:,} messages, of {fan_out} each {received:,} arrived")
+    return Sample(cpu / load.requests, load, load.requests / took)
 
 
 def _row(fan_out: int, name: str, samples: Sequence[Sample], floor: Sequence[Sample]) -> dict[str, Any]:
@@ -210,5 +219,5 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except (proxies.Missing, NotStarted, wrk.WrkFailed) as error:
+    except (proxies.Missing, NotStarted, Undelivered, wrk.WrkFailed) as error:
         sys.exit(str(error))

@@ -32,7 +32,8 @@ def sick_endpoints(directory: Path, backend: int, *, quick: bool) -> list[Found]
     detail = (
         f"p99 from request to receipt {sick.p99 * ms:.1f} ms, undisturbed {quiet.p99 * ms:.1f} ms (p50 "
         f"{sick.p50 * ms:.1f} and {quiet.p50 * ms:.1f}, worst {sick.worst * ms:.0f} and {quiet.worst * ms:.0f}); "
-        f"{RATE:g} messages/s to {ENDPOINTS} endpoints; load average {machine.load():.1f}"
+        f"{RATE:g} messages/s to {ENDPOINTS} endpoints, {sick.errors + quiet.errors} not received; "
+        f"load average {machine.load():.1f}"
     )
     return [Found("one endpoint of 50 hangs and one fails", sick.p99 / quiet.p99, 1.5, detail)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -59,10 +60,17 @@ def start_backend(directory: Path) -> tuple[Process, int]:
             proxy_set_header Content-Length "";
         }}
         location /hook {{ return 204; }}
+        location = /status {{ stub_status; }}
     """
     process = _nginx("backend", directory, f"server {{ listen 127.0.0.1:{port} backlog=4096; {config} }}")
     process.wait_for_port(port)
     return process, port
+
+
+def served_by_backend(port: int) -> int:
+    """How many requests the backend has answered so far, this one included."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=10) as response:
+        return int(response.read().split()[9])
 
 
 def nginx(ground: Ground) -> Subject:
