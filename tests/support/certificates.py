@@ -40,13 +40,15 @@ class Authority:
         self.ca = str(folder / "ca.pem")
         Path(self.ca).write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *names: str, password: bytes | None = None) -> tuple[str, str]:
+    def issue(
+        self, *names: str, password: bytes | None = None, until: datetime.datetime = _EPOCH + _YEARS
+    ) -> tuple[str, str]:
         """The files of a certificate for host names and addresses, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
-            self._builder(subject, key)
+            self._builder(subject, key, until)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
@@ -58,7 +60,9 @@ class Authority:
         key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
         return str(cert_file), str(key_file)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: datetime.datetime = _EPOCH + _YEARS
+    ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -66,7 +70,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_EPOCH)
-            .not_valid_after(_EPOCH + _YEARS)
+            .not_valid_after(until)
         )
 
 

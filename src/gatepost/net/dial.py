@@ -127,7 +127,10 @@ def _in_turn(addresses: Sequence[Address]) -> list[Address]:
 
 def _reason(error: OSError) -> str:
     """What the system calls it: libraries put addresses and their own words into the message."""
-    return os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
+    if error.errno:
+        return os.strerror(error.errno).lower()
+    # What both loops raise, without a word, for a peer that closes in the middle of a handshake.
+    return str(error) or "it closed the connection during the TLS handshake"
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
