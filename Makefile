@@ -44,7 +44,7 @@ corpus: venv
 	@$(BIN)/python tools/fetch-gunicorn-corpus || true
 
 pytest: venv corpus node_modules/.stamp
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -rs
 
 test: check pytest  ## every check: lint, types, imports, unit, conformance, wire, crash, examples
 
