@@ -310,7 +310,8 @@ def run(shop: Shop) -> int:
         try:
             timeline.passed(shop.close())
         except Unmet as error:
-            timeline.failed(str(error))
+            if good:  # or it only follows from what went wrong before
+                timeline.failed(str(error))
             good = False
     return 0 if good else 1
 
