@@ -100,14 +100,21 @@ def test_a_request_that_is_taken_is_sound(data: bytes) -> None:
     assert re.fullmatch(rb"[\x21-\x7e]*", target.query)
 
 
-@settings(max_examples=300, deadline=None)
-@given(before=heads(REQUESTS), data=heads(REQUESTS))
-def test_what_came_before_on_a_connection_changes_nothing(before: bytes, data: bytes) -> None:
-    used = RequestParser(HeadLimits())
-    first = request(before, used)
-    if first is None or not first.keep_alive:
-        return  # the connection ends there
-    assert said(request(data, used)) == said(request(data))
+@settings(max_examples=800, deadline=None)
+@given(data=st.data(), before=heads(REQUESTS), again=st.booleans())
+def test_what_came_before_on_a_connection_changes_nothing(data: st.DataObject, before: bytes, again: bool) -> None:
+    """Parsers remember heads and request lines: what is nearly the same must be read as if it were the first."""
+    limits = HeadLimits()
+    used = RequestParser(limits)
+    for _ in range(1 + again):
+        first = request(before, used)
+        if first is None or not first.keep_alive:
+            return  # the connection ends there
+        assert said(first) == said(request(before))
+    following = data.draw(heads([before]) if data.draw(st.booleans()) else heads(REQUESTS))
+    alone = said(request(following))
+    assert said(request(following, RequestParser(limits))) == alone, "on another connection"
+    assert said(request(following, used)) == alone, "on the same connection"
 
 
 @settings(max_examples=300, deadline=None)
@@ -118,6 +125,24 @@ def test_nothing_is_refused_unfinished_that_would_be_taken_whole(data: bytes, at
         check_unfinished(part, HeadLimits())
     except ProtocolError:
         assert request(data) is None
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data(), before=heads(RESPONSES), method=st.sampled_from([b"GET", b"HEAD"]))
+def test_what_an_upstream_said_before_changes_nothing(data: st.DataObject, before: bytes, method: bytes) -> None:
+    used = ResponseParser()
+    if response(before, b"GET", used) is None:
+        return
+    following = data.draw(heads([before]))
+    assert response(following, method, used) == response(following, method, ResponseParser())
+
+
+def response(data: bytes, method: bytes, parser: ResponseParser) -> list[object] | None:
+    try:
+        head = parser.parse(data, method)
+    except ProtocolError:
+        return None
+    return [getattr(head, name) for name in ResponseHead.__slots__ if hasattr(head, name)]
 
 
 @settings(max_examples=600, deadline=None)
