@@ -310,8 +310,8 @@ def run(shop: Shop) -> int:
         try:
             timeline.passed(shop.close())
         except Unmet as error:
-            if good:  # or it only follows from what went wrong before
-                timeline.failed(str(error))
+            # How they ended follows from what went wrong before, if anything did.
+            timeline.failed(str(error)) if good else timeline.note("everything has ended")
             good = False
     return 0 if good else 1
 
