@@ -40,14 +40,14 @@ from gatepost.exchange import Route
 from gatepost.net.cares import CaresLookup
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.guard import Guard
-from gatepost.net.listen import listen
+from gatepost.net.listen import BACKLOG, listen
 from gatepost.net.resolve import Resolver
 from gatepost.net.tls import server_context
 from gatepost.policies.admin_token import AdminToken
 from gatepost.policies.limiters import LimiterStates
 from gatepost.realtime.hub import Hub
 from gatepost.realtime.sse import Live
-from gatepost.server.connection import Connection
+from gatepost.server.connection import LINGER, Connection
 from gatepost.server.gate import Gate, Snapshot
 from gatepost.server.probes import Probe
 from gatepost.server.records import AccessLog
@@ -153,10 +153,21 @@ class Node:
         )
 
     async def _listen(self, gate: Gate, listener: Listener) -> None:
-        context = server_context(listener.tls.cert, listener.tls.key) if listener.tls else None
         sock = listen(listener.address)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(gate), sock=sock, ssl=context, backlog=1024)
+        if listener.tls is None:
+            server = await loop.create_server(lambda: Connection(gate), sock=sock, backlog=BACKLOG)
+        else:
+            server = await loop.create_server(
+                lambda: Connection(gate),
+                sock=sock,
+                backlog=BACKLOG,
+                ssl=server_context(listener.tls.cert, listener.tls.key),
+                # The loops' own are 60 and 30 s: a handshake is part of the header, and a client that does not
+                # answer our goodbye must not hold up a stop.
+                ssl_handshake_timeout=gate.limits.header_timeout or None,
+                ssl_shutdown_timeout=LINGER,
+            )
         self._servers.append(server)
 
     def _live_of(self, loaded: Loaded) -> Live | None:
