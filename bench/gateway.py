@@ -43,6 +43,9 @@ TWELVE = (
     "X-Api-Key: k1234",
 )
 ONE: tuple[str, ...] = ()
+# The script adds a Cookie and a trace of its own to each. A gateway that remembers what it read lately is faster with
+# the same request again and again than with a crowd's; both are measured.
+VARIED = tuple(header for header in TWELVE if not header.startswith(("Cookie", "X-Client-Version")))
 
 
 class Scenario(NamedTuple):
@@ -60,14 +63,14 @@ class Scenario(NamedTuple):
 SCENARIOS = (
     Scenario("plain, 1 header"),
     Scenario("plain, 12 headers", headers=TWELVE),
-    Scenario("plain, 12 headers, 10,000 paths", headers=TWELVE, script="paths.lua"),
+    Scenario("plain, 12 headers, all different", headers=VARIED, script="varied.lua"),
     Scenario("plain, 12 headers, 1,000 connections", headers=TWELVE, connections=1000),
     Scenario("plain, 12 headers, HTTPS", headers=TWELVE, tls=True),
     Scenario("plain, 1 MiB down", path="/1m"),
     Scenario("plain, 1 MiB up", path="/upload", script="upload.lua"),
     Scenario("full, 1 header", full=True, headers=TWELVE[-1:]),
     Scenario("full, 12 headers", full=True, headers=TWELVE),
-    Scenario("full, 12 headers, 10,000 paths", full=True, headers=TWELVE, script="paths.lua"),
+    Scenario("full, 12 headers, all different", full=True, headers=VARIED, script="varied.lua"),
     Scenario("full, 12 headers, 1,000 connections", full=True, headers=TWELVE, connections=1000),
     Scenario("full, 12 headers, HTTPS", full=True, headers=TWELVE, tls=True),
 )

@@ -45,13 +45,14 @@ class Missing(Exception):
 
 
 def start_backend(directory: Path) -> tuple[Process, int]:
-    """nginx with one worker: 1 KiB from memory, 1 MiB from a file, 204 for what is sent to `/hook` or `/upload`."""
+    """nginx with one worker: 1 KiB from memory, 1 MiB from a file, 204 for what is sent."""
     port = free_port()
     files = directory / "files"
     files.mkdir()
     (files / "1m").write_bytes(b"x" * MEGABYTE)
     config = f"""
         location / {{ return 200 "{"x" * KILOBYTE}"; }}
+        location /customers/ {{ add_header X-Trace $request_id; return 200 "{"x" * KILOBYTE}"; }}
         location = /1m {{ root {files}; }}
         location = /upload {{  # read to its end: an answer before that would end the connection
             client_body_buffer_size 2m;
