@@ -95,7 +95,7 @@ def read(wire: bytes, methods: list[bytes]) -> list[bytes]:
     return [bytes(answer.body) if answer.status == 200 else b"refused" for answer in answers]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(data=st.data(), wire=mutated(CONVERSATIONS))
 def test_a_server_answers_each_request_once_however_it_comes(data: st.DataObject, wire: bytes) -> None:
     whole = Conversation([wire])
@@ -142,7 +142,7 @@ def answered(parts: list[bytes], method: str) -> tuple[RecordingDownstream, list
     return client, owner.problems
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(data=st.data(), wire=mutated(ANSWERS), method=st.sampled_from(["GET", "HEAD", "POST"]))
 def test_an_upstream_gives_one_answer_or_fails_once_however_it_comes(
     data: st.DataObject, wire: bytes, method: str
