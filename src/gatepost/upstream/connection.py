@@ -15,7 +15,7 @@ from gatepost.exchange import Exchange, TunnelEnd
 from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
 from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from gatepost.http1.request import END_OF_HEAD
-from gatepost.http1.response import ResponseParser, declared_length
+from gatepost.http1.response import declared_length
 from gatepost.http1.writer import field_lines
 from gatepost.net.deadlines import NEVER
 from gatepost.upstream.targets import KEPT, OLDEST, Target, Upstream
@@ -45,21 +45,20 @@ class UpstreamConnection(asyncio.Protocol):
         "_method",
         "_old_at",
         "_owner",
-        "_parser",
         "_received",
         "_sending",
         "_total",
-        "_transport",
         "_tunnel",
         "_x",
         "deadline",
         "idle_since",
         "reused",
         "target",
+        "transport",
         "upstream",
     )
 
-    _transport: asyncio.Transport
+    transport: asyncio.Transport
     _owner: Owner
 
     def __init__(self, upstream: Upstream, target: Target) -> None:
@@ -69,7 +68,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.reused = False
         self._x: Exchange | None = None
-        self._parser = ResponseParser()
         self._buffer = b""
         self._tunnel: TunnelEnd | None = None
         self._decoder: ChunkedDecoder | None = None
@@ -77,7 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._old_at = time.monotonic() + OLDEST
         self.upstream.connections.add(self)
         self.upstream.deadlines.join(self)
@@ -144,11 +142,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     # A request.
 
-    def usable(self) -> bool:
-        return not self._transport.is_closing()
-
     def start(self, x: Exchange, owner: Owner, data: bytes, body: bytes | None) -> None:
         """Send a request. `body` None: it follows through `send` and `finish`."""
+        upstream = self.upstream
         self._x = x
         x.upstream = self
         self._owner = owner
@@ -156,13 +152,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_head = True
         self._begun = self._got_bytes = self._endless = False
         self._received = 0
-        now = time.monotonic()
-        x.sent_upstream = now
+        x.sent_upstream = now = time.monotonic()
         x.target = self.target.name
-        timeouts = self.upstream.config.timeouts
-        self._total = now + timeouts.total if timeouts.total else NEVER
-        self.deadline = min(now + timeouts.first_byte, self._total)
-        transport = self._transport
+        self.deadline = now + upstream.first_byte
+        if upstream.total:
+            self._total = now + upstream.total
+            self.deadline = min(self.deadline, self._total)
+        else:
+            self._total = NEVER
+        transport = self.transport
         if body is None:
             self._sending = True
             self._chunked_body = x.head.framing == CHUNKED
@@ -177,33 +175,33 @@ class UpstreamConnection(asyncio.Protocol):
             transport.write(body)
 
     def send(self, data: bytes) -> None:
-        if self._x is None or self._transport.is_closing():
+        if self._x is None or self.transport.is_closing():
             return
         if self._tunnel is not None:
             self._x.bytes_in += len(data)
-            self._transport.write(data)
+            self.transport.write(data)
             return
         self.deadline = min(time.monotonic() + self.upstream.config.timeouts.first_byte, self._total)
         if self._chunked_body:
-            self._transport.write(b"%x\r\n" % len(data))
-            self._transport.write(data)
-            self._transport.write(b"\r\n")
+            self.transport.write(b"%x\r\n" % len(data))
+            self.transport.write(data)
+            self.transport.write(b"\r\n")
         else:
-            self._transport.write(data)
+            self.transport.write(data)
 
     def finish(self) -> None:
-        if self._x is None or self._transport.is_closing():
+        if self._x is None or self.transport.is_closing():
             return
         if self._tunnel is not None:
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
             else:
-                self._transport.close()
+                self.transport.close()
             return
         self._sending = False
         if self._chunked_body:
             trailers = self._x.trailers
-            self._transport.write(b"0\r\n%b\r\n" % field_lines(trailers) if trailers else LAST_CHUNK)
+            self.transport.write(b"0\r\n%b\r\n" % field_lines(trailers) if trailers else LAST_CHUNK)
 
     def abort(self) -> None:
         """The request's body ends unfinished, or the tunnel's other end is gone."""
@@ -214,7 +212,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _head(self, x: Exchange, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
-        limit = self.upstream.config.response_header_bytes
+        upstream = self.upstream
+        limit = upstream.header_bytes
         while True:
             end = data.find(END_OF_HEAD)
             if end < 0 or end > limit:
@@ -225,20 +224,22 @@ class UpstreamConnection(asyncio.Protocol):
                 self._buffer = data
                 return
             self._buffer = b""
-            head = self._parser.parse(data[: end + 4], self._method)
-            data = data[end + 4 :]
+            end += 4
+            head = upstream.responses.parse(data[:end], self._method)
+            data = data[end:]
             if head.status >= 200:
                 break
             if head.status == 101:
                 self._switch(x, head, data)
                 return
-            self._received += end + 4  # interim responses have no end of their own: they count as one header
+            self._received += end  # interim responses have no end of their own: they count as one header
             if self._received > limit:
                 raise _invalid(f"its interim responses are larger than {limit} bytes")
             if head.status != 100:  # the client had our own 100 when its body was asked for
                 x.downstream.informational(head.status, head.fields)
         framing = head.framing
-        most = self.upstream.config.response_bytes
+        status = head.status
+        most = upstream.response_bytes
         if most and framing > most:
             raise _invalid(f"its body is larger than {most} bytes")
         self._in_head = False
@@ -249,25 +250,25 @@ class UpstreamConnection(asyncio.Protocol):
         if framing >= 0 and framing <= len(data):
             reusable = framing == len(data)
             self._complete(x, reusable=reusable)
-            if framing == 0 and (self._method == b"HEAD" or head.status == 304):
+            if framing == 0 and (self._method == b"HEAD" or status == 304):
                 declared = declared_length(head.special)
-                x.downstream.begin(x, head.status, head.fields, int(declared) if declared else None, self)
+                x.downstream.begin(x, status, head.fields, int(declared) if declared else None, self)
                 x.downstream.finish()
             else:
-                x.downstream.respond(x, head.status, head.fields, data if reusable else data[:framing])
+                x.downstream.respond(x, status, head.fields, data if reusable else data[:framing])
             return
         if framing == CHUNKED:
             self._decoder = ChunkedDecoder()
         self._left = framing
         self._endless = (head.get(b"content-type") or b"").partition(b";")[0].strip().lower() == b"text/event-stream"
         self.deadline = self._idle_deadline(x.first_byte)
-        x.downstream.begin(x, head.status, head.fields, framing if framing > 0 else None, self)
+        x.downstream.begin(x, status, head.fields, framing if framing > 0 else None, self)
         if data and self._x is x:
             self._body(x, data)
 
     def _body(self, x: Exchange, data: bytes) -> None:
         self._received += len(data)
-        limit = self.upstream.config.response_bytes
+        limit = self.upstream.response_bytes
         if limit and self._received > limit:
             raise _invalid(f"its body is larger than {limit} bytes")
         if self.deadline is not NEVER:
@@ -310,15 +311,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._sending = False
             reusable = False
         now = x.first_byte
+        target = self.target
+        transport = self.transport
         reusable = reusable and self._keep_alive and now < self._old_at
-        if reusable and not self._transport.is_closing() and self.target.give_back(self):
-            if not self._transport.is_reading():
-                self._transport.resume_reading()  # paused with its last bytes read: the next answer must be heard
+        if reusable and len(target.idle) < target.pool and not transport.is_closing():
+            target.idle.append(self)
+            if not transport.is_reading():
+                transport.resume_reading()  # paused with its last bytes read: the next answer must be heard
             self.idle_since = now
             self.deadline = now + KEPT
         else:
             self.deadline = NEVER
-            self._transport.close()
+            transport.close()
 
     def _switch(self, x: Exchange, head: ResponseHead, data: bytes) -> None:
         if x.head.upgrade is None or head.upgrade is None:
@@ -336,13 +340,13 @@ class UpstreamConnection(asyncio.Protocol):
     # The source's side.
 
     def pause(self) -> None:
-        if self._x is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        if self._x is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
             self.deadline = self._total
 
     def resume(self) -> None:
-        if self._x is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._x is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
             if self._tunnel is None:
                 self.deadline = self._idle_deadline(time.monotonic())
 
@@ -356,7 +360,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._x = None
         self._tunnel = None
         self.deadline = NEVER
-        self._transport.abort()
+        self.transport.abort()
 
     def expire(self, now: float) -> None:
         x = self._x

@@ -39,7 +39,17 @@ class Forward(Handler):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, x: Exchange) -> None:
-        self._send(x, (), retried=False)
+        # The commonest case on a path of its own: one target, and a connection kept to it.
+        targets = self.upstream.targets
+        if len(targets) == 1:
+            target = targets[0]
+            connection = target.take(fresh=x.head.method not in IDEMPOTENT)
+            if connection is not None:
+                connection.start(x, self, self._request(x, target), x.body)
+            else:
+                self._dial(x, target, ())
+        else:
+            self._send(x, (), retried=False)
 
     def client_gone(self, x: Exchange) -> None:
         work, x.upstream = x.upstream, None
@@ -59,6 +69,9 @@ class Forward(Handler):
         if connection is not None:
             connection.start(x, self, self._request(x, target), x.body)
             return
+        self._dial(x, target, tried)
+
+    def _dial(self, x: Exchange, target: Target, tried: tuple[Target, ...]) -> None:
         task = x.loop.create_task(self._connect(x, target, tried))
         x.upstream = task
         self._tasks.add(task)

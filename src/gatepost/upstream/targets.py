@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gatepost.config.schema import Service as ServiceConfig
+from gatepost.http1.response import ResponseParser
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
 from gatepost.net.url import parse_url
@@ -51,18 +52,12 @@ class Target:
         idle = self.idle
         while idle:
             connection = idle.pop()
-            if connection.usable():
+            if not connection.transport.is_closing():
                 if fresh and time.monotonic() - connection.idle_since > FRESH:
                     idle.append(connection)
                     return None
                 return connection
         return None
-
-    def give_back(self, connection: UpstreamConnection) -> bool:
-        if len(self.idle) >= self.pool:
-            return False
-        self.idle.append(connection)
-        return True
 
 
 class Upstream:
@@ -74,10 +69,15 @@ class Upstream:
         "config",
         "connections",
         "deadlines",
+        "first_byte",
+        "header_bytes",
         "name",
         "resolver",
+        "response_bytes",
+        "responses",
         "server_name",
         "targets",
+        "total",
     )
 
     def __init__(
@@ -92,6 +92,12 @@ class Upstream:
         self.connections: set[UpstreamConnection] = set()
         self._next = 0
         self._probe_at = 0.0
+        self.responses = ResponseParser()
+        # What each exchange reads of the configuration, at hand.
+        self.first_byte = config.timeouts.first_byte
+        self.total = config.timeouts.total
+        self.header_bytes = config.response_header_bytes
+        self.response_bytes = config.response_bytes
 
     def choose(self, tried: tuple[Target, ...] = ()) -> Target | None:
         """The next target in turn that is neither resting nor tried. None: all are down.
