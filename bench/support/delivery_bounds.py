@@ -63,7 +63,7 @@ async def _deliver(directory: Path, seconds: float, *, hanging: bool) -> Latency
 
         def request() -> bytes:
             body = b'{"eventType":"order.created","payload":{"n":%d,"event":"new_order"}}' % len(sent)
-            sent.append(loop.time())
+            sent.append(time.monotonic())
             return (
                 b"POST /api/v1/app/bench/msg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (token.encode(), len(body), body)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import httptools
@@ -17,13 +18,12 @@ FAILURE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
 
 class Receiver(asyncio.Protocol):
-    """One connection. `received(moment, body)` hears of what came to `/hook`, on the loop's clock."""
+    """One connection. `received(moment, body)` hears of what came to `/hook`, in monotonic seconds."""
 
     transport: asyncio.Transport
 
     def __init__(self, received: Callable[[float, bytes], None]) -> None:
         self._received = received
-        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._body = b""
@@ -45,7 +45,7 @@ class Receiver(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._url.startswith(b"/hook"):
-            self._received(self._loop.time(), self._body)
+            self._received(time.monotonic(), self._body)
             self.transport.write(ANSWER)
         elif self._url.startswith(b"/fail"):
             self.transport.write(FAILURE)
