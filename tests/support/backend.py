@@ -72,7 +72,7 @@ class Exchange:
 
     async def gone(self) -> None:
         """Wait until the gateway has closed this connection."""
-        await self.connection.wait(lambda: self.connection.lost)
+        await self.connection.gone()
 
 
 Script = Callable[[Exchange], Awaitable[None]]
@@ -164,6 +164,9 @@ class Connection(asyncio.Protocol):
             # The next request, if it is there already: `_busy` is done by then.
             asyncio.get_running_loop().call_soon(self._read)
 
+    async def gone(self) -> None:
+        await self.wait(lambda: self.lost)
+
     async def wait(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Wait for something that bytes or the connection's end bring about. Raises Hang."""
         if not condition():
@@ -207,7 +210,7 @@ class Backend:
             self._server.close()
         for connection in self.connections:
             connection.transport.abort()
-            await connection.wait(lambda c=connection: c.lost)
+            await connection.gone()
 
     @property
     def url(self) -> str:

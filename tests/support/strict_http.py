@@ -80,8 +80,7 @@ class Reader:
             del self._buffer[: end + 4]
             self._head(head)
             self.has_head = True
-        self._body()
-        rest = bytes(self._buffer) if message.complete else b""
+        rest = self._body()
         message.raw += data[: len(data) - len(rest)]
         return rest
 
@@ -143,7 +142,8 @@ class Reader:
             return "length"
         return "none"
 
-    def _body(self) -> None:
+    def _body(self) -> bytes:
+        """Read what there is of the body; what follows the message, once that is whole."""
         message, buffer = self.message, self._buffer
         if message.framing == "none":
             message.complete = True
@@ -156,6 +156,7 @@ class Reader:
         else:
             while not message.complete and self._chunked():
                 pass
+        return bytes(buffer) if message.complete else b""
 
     def _take(self) -> None:
         piece = self._buffer[: self._left]
