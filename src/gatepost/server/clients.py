@@ -9,10 +9,10 @@ X-Forwarded-For that is not itself a trusted proxy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from gatepost.http1.messages import Fields
+from gatepost.net.addresses import plain
 
 _REQUEST_ID: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+/=")
 _HEX: Final = frozenset(b"0123456789abcdef")
@@ -117,13 +117,13 @@ def _last(special: Fields, name: bytes) -> bytes:
 
 
 def _address(entry: bytes) -> str | None:
-    """An address of X-Forwarded-For, with or without a port or brackets."""
+    """An address of X-Forwarded-For, with or without a port or brackets, in its one spelling: limits count by it."""
     text = entry.decode("latin-1")
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text))
+        return plain(text)
     except ValueError:
         return None
