@@ -20,6 +20,9 @@ class Problem(NamedTuple):
     detail: str = ""
 
 
+INTERNAL: Final = Problem(500, "internal-error", "Something went wrong in the gateway", "its log says what")
+
+
 class GatepostError(Exception):
     """Everything that Gatepost raises on purpose."""
 

@@ -19,7 +19,7 @@ from collections.abc import Awaitable
 from typing import Final, cast
 
 from gatepost import log
-from gatepost.errors import ProtocolError
+from gatepost.errors import INTERNAL, ProtocolError
 from gatepost.exchange import (
     NO_FIELDS,
     Collected,
@@ -42,7 +42,7 @@ from gatepost.net.deadlines import NEVER
 from gatepost.net.proxy_protocol import parse as parse_proxy_header
 from gatepost.server.clients import stranger, through_proxy, trace_lines
 from gatepost.server.gate import Gate
-from gatepost.server.refusals import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
+from gatepost.server.refusals import METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
 from gatepost.server.routing import Found, MethodNotAllowed
 
 LOOK_AHEAD: Final = 65_536  # bytes of pipelined requests, or of a body that nobody has asked for yet

@@ -13,7 +13,6 @@ NOT_FOUND: Final = Problem(404, "no-route", "Nothing is routed here", "no route 
 METHOD_NOT_ALLOWED: Final = Problem(
     405, "method-not-allowed", "This method is not allowed here", "Allow names the methods that are"
 )
-INTERNAL: Final = Problem(500, "internal-error", "Something went wrong in the gateway", "its log says what")
 
 
 def too_large(limit: int) -> ProtocolError:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gatepost.errors import AddressRefused, Problem, UpstreamError
+from gatepost import log
+from gatepost.errors import INTERNAL, AddressRefused, Problem, UpstreamError
 from gatepost.exchange import Exchange, Handler, problem
 from gatepost.http1.messages import CHUNKED
 from gatepost.http1.targets import strip_prefix
@@ -75,7 +76,15 @@ class Forward(Handler):
         task = x.loop.create_task(self._connect(x, target, tried))
         x.upstream = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: self._dialled(x, done))
+
+    def _dialled(self, x: Exchange, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a fault of ours: the client must not wait for ever for it
+            reason = f"{type(error).__name__}: {error}"
+            log.event("exchange_failed", level="error", request_id=x.id, route=x.route.name, reason=reason)
+            self._answer(x, INTERNAL)
 
     async def _connect(self, x: Exchange, target: Target, tried: tuple[Target, ...]) -> None:
         upstream = self.upstream
