@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tests.support.exchanges import make_exchange
+
 from gatepost import log
 from gatepost.config import schema
 from gatepost.exchange import Route
 from gatepost.net.deadlines import Deadlines
 from gatepost.upstream.forward import Forward
 from gatepost.upstream.targets import Upstream
-from tests.support.exchanges import make_exchange
 
 
 class _BrokenResolver:
