@@ -379,3 +379,37 @@ async def test_a_reload_before_it_is_ready_is_made_once_it_is(tmp_path: Path) ->
     finally:
         node.kill()
         await node.exit_code()
+
+
+@pytest.mark.parametrize("output", ["stdout", "stderr"])
+async def test_an_output_that_nobody_reads_holds_up_neither_requests_nor_the_stop(
+    tmp_path: Path, backend: Backend, output: str
+) -> None:
+    node = Node(tmp_path, {})
+    node.write(
+        {
+            "access_log": {"output": output},
+            "services": {"main": {"targets": [backend.url]}},
+            "routes": {"main": {"match": {"path": "/*"}, "service": "main"}},
+        }
+    )
+    reading, writing = os.pipe()  # 64 KiB
+    node.process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gatepost", "serve", "-c", str(node.file)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=writing if output == "stdout" else asyncio.subprocess.DEVNULL,
+        stderr=writing if output == "stderr" else asyncio.subprocess.DEVNULL,
+    )
+    os.close(writing)
+    try:
+        await soon(node._until_ready(), "readiness", 30)
+        async with await RawClient.connect(node.traffic) as client:
+            for _ in range(100):
+                client.send(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 4000))
+                assert (await client.response()).status == 200
+        node.signal(signal.SIGTERM)
+        assert await node.exit_code(within=10) == 0
+    finally:
+        if node.process.returncode is None:
+            node.kill()
+        os.close(reading)

@@ -1,0 +1,66 @@
+"""A large configuration is exchanged under traffic: nobody is refused, nobody waits long, and kept connections stay."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.backend import Backend
+from tests.support.node import Settings, running
+from tests.support.rawclient import RawClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ROUTES = 10_000
+LOAD = b"GET /orders/7/items HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def settings(url: str, version: int) -> Settings:
+    routes: Settings = {
+        f"route-{n}": {"match": {"path": f"/area-{n}/{{id}}/items"}, "service": "main"} for n in range(ROUTES)
+    }
+    routes["orders"] = {"match": {"path": "/orders/{id}/items"}, "service": "main"}
+    routes["version"] = {"match": {"path": f"/version-{version}"}, "service": "main"}
+    return {"services": {"main": {"targets": [url]}}, "routes": routes}
+
+
+async def test_ten_thousand_routes_are_exchanged_while_requests_go_on(tmp_path: Path) -> None:
+    backend = Backend()
+    await backend.start()
+    stop = asyncio.Event()
+    slowest = 0.0
+    answered = 0
+
+    async with running(tmp_path, settings(backend.url, 1)) as node:
+
+        async def load() -> None:
+            nonlocal slowest, answered
+            async with await RawClient.connect(node.traffic) as client:
+                while not stop.is_set():
+                    began = time.perf_counter()
+                    client.send(LOAD)
+                    answer = await client.response()
+                    assert answer.status == 200
+                    slowest = max(slowest, time.perf_counter() - began)
+                    answered += 1
+                    await asyncio.sleep(0.002)  # both ends share the machine with the child that reads the file
+
+        clients = [asyncio.create_task(load()) for _ in range(3)]
+        node.write(settings(backend.url, 2))
+        node.signal(signal.SIGHUP)
+        reloaded = await node.event("config_reloaded", within=60)
+        assert reloaded["routes"] == ROUTES + 2
+        for version, status in ((1, 404), (2, 200)):
+            async with await RawClient.connect(node.traffic) as client:
+                client.send(b"GET /version-%d HTTP/1.1\r\nHost: a\r\n\r\n" % version)
+                assert (await client.response()).status == status
+        stop.set()
+        await asyncio.gather(*clients)
+    assert answered > 100
+    assert slowest < 1, "compiling in one go would take longer than this"
+    assert len(backend.connections) <= 4, "the service did not change: its connections stay"
+    await backend.stop()
+    assert not backend.faults, backend.faults
