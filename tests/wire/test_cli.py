@@ -219,6 +219,26 @@ routes:
         assert reason in line
 
 
+def test_faults_of_every_kind_are_told_together(gatepost: Run, tmp_path: Path) -> None:
+    """What cannot be read hides nothing of what can: an entry's wrong type, another's wrong expression."""
+    text = """\
+limits: {header_count: many}
+services: {s: {targets: ["http://h"]}}
+routes:
+  a: {match: {path: /x}, service: s, tyop: 1}
+  b.c: {match: {path: /b}, service: s, emit: [{app: x, event_type: a.b, when: "foo == 1"}]}
+  d: {match: {path: /d}, service: s}
+  e: {match: {path: /d}, service: s}
+"""
+    lines = gatepost("check", write(tmp_path, text)).err.splitlines()
+    assert [line.partition("line ")[2].split(": ")[:2] for line in lines] == [
+        ["1", "limits.header_count"],
+        ["4", "routes.a.tyop"],
+        ["5", "routes.b.c.emit[0].when"],
+        ["7", "routes.e.match"],
+    ]
+
+
 def test_a_key_that_does_not_belong_to_its_certificate_is_found(gatepost: Run, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     cert, key = authority.issue("a.example")[0], authority.issue("b.example")[1]

@@ -7,16 +7,29 @@ from typing import Annotated
 
 import typer
 
-from gatepost.config.loading import load
+from gatepost.config.loading import Loaded, load, load_sound
+from gatepost.errors import ConfigError, ConfigIssue
 
 
 def check(file: Annotated[Path, typer.Argument(help="The configuration file.")]) -> None:
     """Check a configuration file: every fault at once, with its path and line. Exit code 1 if there is one."""
     from gatepost.compile import check as compile_and_check
 
-    loaded = load(file)
-    compile_and_check(str(file), loaded)
-    config = loaded.config
+    faults: list[ConfigIssue] = []
+    sound: Loaded | None
+    try:
+        sound = load(file)
+    except ConfigError as error:
+        faults = error.issues
+        sound = load_sound(file, faults)
+    if sound is not None:
+        try:
+            compile_and_check(str(file), sound)
+        except ConfigError as error:
+            faults = sorted([*faults, *error.issues], key=lambda issue: issue.line)
+    if faults or sound is None:
+        raise ConfigError(str(file), faults)
+    config = sound.config
     print(
         f"{file}: good: {len(config.routes)} routes, {len(config.services)} services, {len(config.consumers)} consumers"
     )

@@ -64,14 +64,46 @@ class Loaded(NamedTuple):
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Read and check a file. Raises ConfigError with every fault, each with its path and line."""
+    return load_text(_content(path), str(path), environ)
+
+
+def load_sound(path: str | Path, faults: list[ConfigIssue], environ: Mapping[str, str] = os.environ) -> Loaded | None:
+    """The file without the entries and settings in which `load` found `faults`, so that the rest can be checked
+    further; None where nothing of it can be read."""
+    try:
+        root = tree.parse(_content(path))
+    except tree.Unreadable:
+        return None
+    if type(root) is not tree.Mapping:
+        return None
+    faulty = {step for issue in faults for step in _steps(issue.path)}
+    sound = _without(root, "", faulty)
+    config = _READ(sound, "", Reading(Path(path).parent, environ))
+    return None if config is FAULT else Loaded(config, _lines(sound))
+
+
+def _steps(path: str) -> Iterator[str]:
+    """`routes`, `routes.a`, `routes.a.match` … Names may hold dots, so each of them ends a step."""
+    return (path[:end] for end in range(1, len(path) + 1) if end == len(path) or path[end] in ".[")
+
+
+def _without(root: tree.Mapping, prefix: str, faulty: set[str]) -> tree.Mapping:
+    sound = tree.Mapping(root.line)
+    for key, child in root.pairs:
+        if not prefix and key.text in SECTIONS and type(child) is tree.Mapping:
+            sound.pairs.append((key, _without(child, f"{key.text}.", faulty)))
+        elif prefix + key.text not in faulty:
+            sound.pairs.append((key, child))
+    return sound
+
+
+def _content(path: str | Path) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            data = file.read(tree.MAX_BYTES + 1)
+            return file.read(tree.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
-        reason = f"cannot be read: {why}"
-        raise ConfigError(str(path), [ConfigIssue("", 0, reason)]) from None
-    return load_text(data, str(path), environ)
+        raise ConfigError(str(path), [ConfigIssue("", 0, f"cannot be read: {why}")]) from None
 
 
 def load_text(text: str | bytes, file: str = "gatepost.yaml", environ: Mapping[str, str] = os.environ) -> Loaded:
