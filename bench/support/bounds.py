@@ -12,6 +12,7 @@ from typing import NamedTuple
 import uvloop
 from bench.support import filling, machine, steady, wrk
 from bench.support.node import Node, many_routes, plain
+from bench.support.report import ratio
 from bench.support.steady import Latency
 
 RATE = 1_000.0  # requests a second
@@ -38,77 +39,60 @@ class Bound(NamedTuple):
 
 
 def reload_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
-    """p99 while 10,000 routes are reloaded, over the quiet p99, at a steady load."""
+    """p99 while 10,000 routes are reloaded, over the quiet p99 just before, at a steady load."""
     node = Node("reload", directory, many_routes(backend, 10_000))
     node.start()
     try:
-        quiet, busy, reloads = uvloop.run(_reloading(node, rounds=1 if quick else 5))
+        rounds = uvloop.run(_rounds(node, lambda: _reload(node), 1 if quick else 5))
     finally:
         node.process.stop()
-    return [_ratio("p99 while 10,000 routes are reloaded", quiet, busy, f"{reloads} reloads")]
-
-
-async def _reloading(node: Node, rounds: int) -> tuple[Latency, Latency, int]:
-    loop = asyncio.get_running_loop()
-    quiet = await steady.run(node.traffic, REQUEST, rate=RATE, seconds=10)
-
-    async def reload() -> None:
-        for _ in range(rounds):
-            seen = _reloads(node)
-            node.process.signal(signal.SIGHUP)
-            while _reloads(node) == seen:
-                await asyncio.sleep(0.02)
-        over.set()
-
-    over = asyncio.Event()
-    reloading = loop.create_task(reload())
-    busy = await steady.run(node.traffic, REQUEST, rate=RATE, until=over)
-    await reloading
-    return quiet, busy, rounds
-
-
-def _reloads(node: Node) -> int:
-    return node.process.said().count("config_reloaded")
+    return [_ratio("p99 while 10,000 routes are reloaded", rounds)]
 
 
 def list_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
-    """p99 of traffic while 100,000 attempts are listed, page after page of 250."""
+    """p99 of traffic while 100,000 attempts are listed, page after page of 250, over the quiet p99 just before."""
     node = Node("lists", directory, plain(backend))
     number = 10_000 if quick else 100_000
     app, endpoint = filling.attempts(node.directory / "gatepost.db", number)
     node.start()
     try:
-        quiet, busy, seconds = uvloop.run(_listing(node, app, endpoint, number))
+        rounds = uvloop.run(_rounds(node, lambda: _list(node, app, endpoint, number), 1 if quick else 5))
     finally:
         node.process.stop()
-    return [_ratio(f"p99 while {number:,} attempts are listed", quiet, busy, f"listed in {seconds:.1f} s")]
+    return [_ratio(f"p99 while {number:,} attempts are listed", rounds)]
 
 
-async def _listing(node: Node, app: str, endpoint: str, number: int) -> tuple[Latency, Latency, float]:
+async def _rounds(node: Node, disturb: Callable[[], None], rounds: int) -> list[tuple[Latency, Latency]]:
+    """Latencies: quiet, then while `disturb` runs (in a thread: it waits for the node), and so on."""
     loop = asyncio.get_running_loop()
-    quiet = await steady.run(node.traffic, REQUEST, rate=RATE, seconds=10)
-    over = asyncio.Event()
+    await steady.run(node.traffic, REQUEST, rate=RATE, seconds=1)
+    found = []
+    for _ in range(rounds):
+        quiet = await steady.run(node.traffic, REQUEST, rate=RATE, seconds=3)
+        over = asyncio.Event()
+        disturbing = loop.run_in_executor(None, disturb)
+        disturbing.add_done_callback(lambda _, over=over: over.set())  # type: ignore[misc]
+        busy = await steady.run(node.traffic, REQUEST, rate=RATE, until=over)
+        await disturbing
+        found.append((quiet, busy))
+    return found
 
-    def read_all() -> float:
-        began = time.monotonic()
-        seen, iterator, done = 0, "", False
-        while not done:
-            query = f"?limit=250{f'&iterator={iterator}' if iterator else ''}"
-            page = node.call("GET", f"/api/v1/app/{app}/attempt/endpoint/{endpoint}{query}")
-            seen += len(page["data"])
-            iterator, done = page["iterator"], page["done"]
-        assert seen == number, (seen, number)
-        return time.monotonic() - began
 
-    async def read() -> float:
-        try:
-            return await loop.run_in_executor(None, read_all)
-        finally:
-            over.set()
+def _reload(node: Node) -> None:
+    seen = node.process.said().count("config_reloaded")
+    node.process.signal(signal.SIGHUP)
+    while node.process.said().count("config_reloaded") == seen:
+        time.sleep(0.02)
 
-    reading = loop.create_task(read())
-    busy = await steady.run(node.traffic, REQUEST, rate=RATE, until=over)
-    return quiet, busy, await reading
+
+def _list(node: Node, app: str, endpoint: str, number: int) -> None:
+    seen, iterator, done = 0, "", False
+    while not done:
+        query = f"?limit=250{f'&iterator={iterator}' if iterator else ''}"
+        page = node.call("GET", f"/api/v1/app/{app}/attempt/endpoint/{endpoint}{query}")
+        seen += len(page["data"])
+        iterator, done = page["iterator"], page["done"]
+    assert seen == number, (seen, number)
 
 
 def memory(directory: Path, backend: int, *, quick: bool) -> list[Found]:
@@ -155,11 +139,13 @@ ALL = (
 )
 
 
-def _ratio(name: str, quiet: Latency, busy: Latency, more: str) -> Found:
+def _ratio(name: str, rounds: list[tuple[Latency, Latency]]) -> Found:
     ms = 1e3
-    detail = (
-        f"p99 {busy.p99 * ms:.2f} ms, quiet {quiet.p99 * ms:.2f} ms (p50 {busy.p50 * ms:.2f} and {quiet.p50 * ms:.2f}, "
-        f"worst {busy.worst * ms:.1f} and {quiet.worst * ms:.1f}); {busy.requests:,} requests at {RATE:,.0f}/s, "
-        f"errors {busy.errors + quiet.errors}; {more}; load average {machine.load():.1f}"
+    told = "; ".join(
+        f"p99 {busy.p99 * ms:.2f} ms, quiet {quiet.p99 * ms:.2f} (p50 {busy.p50 * ms:.2f} and {quiet.p50 * ms:.2f}, "
+        f"worst {busy.worst * ms:.1f} and {quiet.worst * ms:.1f}; {busy.requests:,} requests)"
+        for quiet, busy in rounds
     )
-    return Found(name, busy.p99 / quiet.p99, 3.0, detail)
+    errors = sum(quiet.errors + busy.errors for quiet, busy in rounds)
+    detail = f"at {RATE:,.0f} requests/s: {told}; errors {errors}; load average {machine.load():.1f}"
+    return Found(name, ratio([busy.p99 for _, busy in rounds], [quiet.p99 for quiet, _ in rounds]), 3.0, detail)
