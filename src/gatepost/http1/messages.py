@@ -32,6 +32,16 @@ class FieldList(list[Field]):
         self.dated = False  # a Date is among them; known of responses only
         self.seen: tuple[object, ...] | None = None  # what a policy found in them; itself first
 
+    def plus(self, added: Fields, lines: bytes) -> FieldList:
+        """These and others, none of them a Date, of which the bytes are known."""
+        out = FieldList()
+        out += self
+        out += added
+        out.dated = self.dated
+        if self.lines is not None:
+            out.lines = self.lines + lines
+        return out
+
 
 class RequestHead:
     """A request's head that passed every rule of `framing.py`."""

@@ -21,6 +21,8 @@ def key_by(expression: str) -> Key:
     """Raises ValueError where `expression` is none, or its value cannot be a text."""
     if expression == "client.address":  # the default, and the commonest by far: 0.05 µs instead of 0.6
         return Key(_client_address, needs_body=False)
+    if expression == "consumer.id":  # the next commonest
+        return Key(_consumer_id, needs_body=False)
     try:
         program = compile_expression(expression, variables=REQUEST_VARIABLES, result="string")
     except ExpressionError as error:
@@ -39,3 +41,7 @@ def key_by(expression: str) -> Key:
 
 def _client_address(x: Exchange) -> str:
     return x.client
+
+
+def _consumer_id(x: Exchange) -> str:
+    return x.consumer.id if x.consumer is not None else NOBODY

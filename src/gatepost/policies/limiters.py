@@ -95,6 +95,29 @@ class Limiter(Generic[_State]):
             self._forget(2)
         return self._usage(state, now)
 
+    def check_and_take(self, key: str, now: float) -> Usage:
+        """`check`, and `take` if it lets the request pass, with one look at the state. A refusal is (-1, seconds to
+        wait)."""
+        if now < self._latest:
+            now = self._latest
+        else:
+            self._latest = now
+        name = hash(key)
+        shard = self._shards[name & _SHARDS - 1]
+        state = shard.get(name)
+        if state is None:
+            shared = shard.get(name & _SHARED - 1)
+            wait = 0.0 if shared is None else self._wait(shared, now)
+            return (-1, wait) if wait else self._first(name, now)
+        wait = self._wait(state, now)
+        if wait:
+            return (-1, wait)
+        shard[name] = state = self._count(state, now)
+        self._takes += 1
+        if not self._takes & 15:
+            self._forget(2)
+        return self._usage(state, now)
+
     def _first(self, name: int, now: float) -> Usage:
         """A key that is not in the table. Where it shared a count while the table was full, it starts from a copy:
         otherwise it could pass twice in one window."""
@@ -213,7 +236,8 @@ class SlidingBuckets(Limiter["array[int]"]):
 
     def _count(self, state: array[int], now: float) -> array[int]:
         bucket = int(now / self._width)
-        self._drop(state, bucket)
+        if len(state) > 1 and state[1] < bucket - _BUCKETS:
+            self._drop(state, bucket)
         state[0] += 1
         if len(state) > 1 and state[-2] == bucket:
             state[-1] += 1
@@ -222,7 +246,7 @@ class SlidingBuckets(Limiter["array[int]"]):
         return state
 
     def _usage(self, state: array[int], now: float) -> Usage:
-        return (self.limit - state[0], self._leaves(state[1]) - now)
+        return (self.limit - state[0], (state[1] + _BUCKETS + 1) * self._width - now)  # as `_leaves` says
 
     def _over(self, state: array[int], now: float) -> bool:
         return self._leaves(state[-2]) <= now

@@ -16,6 +16,7 @@ from typing import Any
 from gatepost.config import schema
 from gatepost.errors import Problem
 from gatepost.exchange import Exchange, Limit, Response, problem
+from gatepost.http1.messages import FieldList
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.keys import Key, key_by
 from gatepost.policies.limiters import EXACT_UP_TO, Gcra, Limiter, SlidingBuckets, SlidingLog
@@ -48,6 +49,7 @@ class RateLimit(Limit):
         self._quota = f"{config.limit} requests in {config.window:g} s"
         self._policy_field = (b"ratelimit-policy", b'"%b";q=%d;w=%d' % _policy(config))
         self._field = b'"' + config.name.encode() + b'";r=%d;t=%d'
+        self._line = b"%b: %b\r\n" % self._policy_field
 
     def check(self, x: Exchange, now: float) -> Response | None:
         key = self._key(x)
@@ -55,6 +57,19 @@ class RateLimit(Limit):
         if not wait:
             x.note(self._note, key)
             return None
+        return self._refusal(x, wait)
+
+    def check_and_take(self, x: Exchange) -> Response | None:
+        usage = self._limiter.check_and_take(self._key(x), x.started)
+        if usage[0] < 0:
+            return self._refusal(x, usage[1])
+        if x.notes is None:
+            x.notes = {self._note: usage}
+        else:
+            x.notes[self._note] = usage
+        return None
+
+    def _refusal(self, x: Exchange, wait: float) -> Response:
         x.note(self._note, (0, wait))
         seconds = ceil(wait)
         detail = f"The limit is {self._quota}. Try again in {seconds} s."
@@ -69,12 +84,16 @@ class RateLimit(Limit):
         x.notes[self._note] = self._limiter.take(key, now)
 
     def on_response(self, x: Exchange) -> None:
-        fields = [*x.response_fields, self._policy_field]
+        added = [self._policy_field]
+        lines = self._line
         usage = x.notes.get(self._note) if x.notes is not None else None
         if isinstance(usage, tuple):  # nothing was counted where another policy refused first
             remaining, reset = usage
-            fields.append((b"ratelimit", self._field % (remaining, ceil(reset))))
-        x.response_fields = fields
+            value = self._field % (remaining, ceil(reset))
+            added.append((b"ratelimit", value))
+            lines += b"ratelimit: " + value + b"\r\n"
+        fields = x.response_fields
+        x.response_fields = fields.plus(added, lines) if type(fields) is FieldList else [*fields, *added]
 
 
 def _policy(config: schema.RateLimitPolicy) -> tuple[bytes, int, int]:

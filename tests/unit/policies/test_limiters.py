@@ -204,3 +204,23 @@ def test_exact_counting_goes_as_far_as_its_memory_is_small() -> None:
         log.take("k", 1000.0)
     (state,) = [state for shard in log._shards for state in shard.values()]
     assert len(state) * state.itemsize == 8 * EXACT_UP_TO
+
+
+@pytest.mark.parametrize("make", [*SLIDING, lambda limit, window: Gcra(limit, window, limit)])
+@given(limit=st.integers(1, 4), walk=st.lists(st.tuples(steps, st.sampled_from("abc")), max_size=40))
+def test_one_look_says_what_two_say(
+    make: Callable[[int, float], Limiter[Any]], limit: int, walk: list[tuple[float, str]]
+) -> None:
+    once, twice, now = make(limit, 10.0), make(limit, 10.0), 1000.0
+    for step, key in walk:
+        now += step
+        wait = twice.check(key, now)
+        assert once.check_and_take(key, now) == ((-1, wait) if wait else twice.take(key, now))
+
+
+def test_one_look_is_no_way_around_a_shared_count() -> None:
+    crowded = SlidingLog(1, 10.0, max_keys=64)
+    names = [f"k{n}" for n in range(20_000)]
+    admitted = [crowded.check_and_take(name, 1000.0)[0] >= 0 for name in names]
+    assert 1_024 <= sum(admitted) <= 64 + 1_024 + 1, "newcomers share 1,024 counts"
+    assert not any(crowded.check_and_take(name, 1001.0)[0] >= 0 for name in names)
