@@ -133,6 +133,7 @@ class Shop:
         """The partner fails twice, the event arrives on the third try"""
         partner = next(child for child in self.children if child.name == "partner")
         partner.signal(signal.SIGUSR2)
+        self.expect("partner", lambda line: "bad_day" in line)
         self.order({"customer_name": "Jane Roe", "total_amount": 59.9})
         message = next(one for one in self.messages() if one["payload"]["data"]["order_id"] == self.number)
         self.expect("partner", lambda line: line.get("verified") is True and line["id"] == message["id"])

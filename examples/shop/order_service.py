@@ -42,7 +42,7 @@ class Orders:
 
     def place(self, customer: str, total: float) -> dict[str, Any]:
         with self._lock:
-            order = {
+            order: dict[str, Any] = {
                 "order_id": 12345 + len(self._by_id),
                 "customer_name": customer,
                 "total_amount": total,

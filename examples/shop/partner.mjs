@@ -46,7 +46,7 @@ const server = app.listen(Number(PORT), '127.0.0.1', error => {
   tell({ ready: `http://127.0.0.1:${PORT}/webhook` })
 })
 
-process.on('SIGUSR2', () => { badLuck += 2 }) // for the demo: the database refuses the next two events
+process.on('SIGUSR2', () => { badLuck += 2; tell({ bad_day: true }) }) // for the demo: the database refuses two events
 process.on('SIGTERM', () => { server.close(); server.closeAllConnections() })
 
 function tell(line) {

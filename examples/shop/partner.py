@@ -97,6 +97,7 @@ def main() -> None:
 
     def a_bad_day(*_: Any) -> None:
         Receiver.bad_luck += 2
+        print(json.dumps({"bad_day": True}), flush=True)
 
     signal.signal(signal.SIGUSR2, a_bad_day)  # for the demo: the database refuses the next two events
     signal.signal(signal.SIGTERM, signal.default_int_handler)

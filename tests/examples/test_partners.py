@@ -80,6 +80,7 @@ async def test_an_event_that_a_partner_could_not_handle_comes_again(kind: str, t
     port = free_port()
     async with partner(kind, port, SECRET) as receiver, running(tmp_path, settings(port)) as node:
         receiver.process.send_signal(signal.SIGUSR2)
+        await receiver.line(lambda line: "bad_day" in line)
         await node.api("POST", "/api/v1/app/shop/msg", {"eventType": "order.created", "payload": PAYLOAD}, expect=202)
         await receiver.line(lambda line: "verified" in line)
         told = [line for line in receiver.lines if "id" in line]
