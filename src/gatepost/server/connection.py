@@ -35,7 +35,7 @@ from gatepost.exchange import (
 from gatepost.http1 import writer
 from gatepost.http1.chunked import LAST_CHUNK, ChunkedDecoder
 from gatepost.http1.framing import bad_request
-from gatepost.http1.messages import CHUNKED, Fields, RequestHead
+from gatepost.http1.messages import CHUNKED, FieldList, Fields, RequestHead
 from gatepost.http1.request import END_OF_HEAD, RequestParser, check_unfinished
 from gatepost.net.addresses import plain
 from gatepost.net.deadlines import NEVER
@@ -264,8 +264,8 @@ class Connection(asyncio.Protocol):
         x = self._open(head)
         self._requests += 1
         host = head.host
-        begins = gate.traces.line(x.id)
-        x.trace = begins if len(head.special) == 1 else trace_lines(head.special, begins)
+        if len(head.special) > 1:
+            x.trace = trace_lines(head.special, x.trace)
         if snapshot.is_trusted is not None and snapshot.is_trusted(self._peer):
             x.trusted = True
             client, x.scheme, host = through_proxy(self._peer, x.scheme, host, head.special, snapshot.is_trusted)
@@ -513,7 +513,8 @@ class Connection(asyncio.Protocol):
                     log.event("policy_failed", level="error", request_id=x.id, route=route.name, reason=str(error))
             status = x.status
             fields = x.response_fields
-        if self._body_open or self._gate.draining or self._requests >= self._gate.limits.requests_per_connection:
+        gate = self._gate
+        if self._body_open or gate.draining or self._requests >= gate.limits.requests_per_connection:
             self._keep_alive = False
         # RFC 9112 §6.3: these have no body, whatever their fields say.
         if status == 204 or status == 304 or status < 200 or head.method == b"HEAD":
@@ -534,12 +535,15 @@ class Connection(asyncio.Protocol):
             framing += b"connection: close\r\n"
         elif head.http10:
             framing += b"connection: keep-alive\r\n"
-        for field in fields:
-            if field[0] == b"date":
-                break
-        else:
-            framing += self._gate.date(x.started)
-        return writer.response_head(status, fields, b"x-request-id: %b\r\n%b" % (x.id, framing))
+        dated = fields.dated if type(fields) is FieldList else any(field[0] == b"date" for field in fields)
+        if not dated:
+            framing += gate.date(x.started)
+        return b"%b%bx-request-id: %b\r\n%b\r\n" % (
+            writer.status_line(status),
+            writer.field_lines(fields),
+            x.id,
+            framing,
+        )
 
     def send(self, data: bytes) -> None:
         x = self._x
@@ -630,17 +634,18 @@ class Connection(asyncio.Protocol):
             return
         self._source = None
         self._record(x)
+        gate = self._gate
         if self._transport.is_closing():
-            self._gate.leave(self)
+            gate.leave(self)
             return
         if self._body_open:
             self._body_open = False
             self._sink = None
             self._linger()
-        elif not self._keep_alive or self._gate.draining or (self._eof and not self._buffer):
+        elif not self._keep_alive or gate.draining or (self._eof and not self._buffer):
             self._close()
         else:
-            self.deadline = time.monotonic() + self._gate.limits.idle_timeout
+            self.deadline = time.monotonic() + gate.limits.idle_timeout
             if not self._reading:
                 self._resume_reading()
             if self._buffer and not self._parsing:
@@ -649,13 +654,15 @@ class Connection(asyncio.Protocol):
     def _record(self, x: Exchange) -> None:
         """`on_finish`, the access record; then the connection has no exchange."""
         self._x = None
-        for step in x.route.on_finish:
+        route = x.route
+        for step in route.on_finish:
             try:
                 step(x)
             except Exception as error:
-                log.event("policy_failed", level="error", request_id=x.id, route=x.route.name, reason=str(error))
-        if self._gate.recorder is not None and x.route.access_log:
-            self._gate.recorder.record(x, time.monotonic())
+                log.event("policy_failed", level="error", request_id=x.id, route=route.name, reason=str(error))
+        recorder = self._gate.recorder
+        if recorder is not None and route.access_log:
+            recorder.record(x, time.monotonic())
 
     def _give_up(self, x: Exchange, outcome: str) -> None:
         """The exchange ends without (the rest of) a response."""
@@ -711,7 +718,7 @@ class Connection(asyncio.Protocol):
         x.outcome = x.target = ""
         x.path = head.path
         x.query = head.query
-        x.trace = x.forwarding = b""
+        x.forwarding = b""
         x.held = x.trusted = False
         x.consumer = None
         x.notes = None
@@ -722,7 +729,7 @@ class Connection(asyncio.Protocol):
         x.body = None
         x.downstream = self
         x.scheme = gate.scheme
-        x.id = gate.request_ids.next()
+        x.id, x.trace = gate.identities.next()
         self._x = x
         self._begun = False
         self._keep_alive = head.keep_alive and not gate.draining

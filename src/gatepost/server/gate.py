@@ -9,12 +9,11 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Protocol
+from typing import Final, Protocol
 
 from gatepost.config.schema import Limits
 from gatepost.exchange import Exchange, Handler, Route
 from gatepost.http1.request import HeadLimits
-from gatepost.ids import RequestIds
 from gatepost.net.deadlines import Deadlines
 from gatepost.server.routing import Router
 
@@ -46,20 +45,35 @@ class Member(Protocol):
     def kill(self) -> None: ...
 
 
-class TraceIds:
-    """Trace and span ids from random prefixes and the count in a request id: unique, and a tenth of the cost of 24
-    random bytes a request."""
+class Identities:
+    """Request, trace and span ids from random prefixes and one count: unique, and a tenth of the cost of 24 random
+    bytes a request. Every 256 requests the parts that stay are joined anew."""
 
-    __slots__ = ("_line",)
+    __slots__ = ("_count", "_id", "_prefix", "_span", "_trace", "_traceparent")
 
     def __init__(self) -> None:
-        trace, span = secrets.token_hex(12).encode(), secrets.token_hex(4).encode()
-        self._line = b"traceparent: 00-" + trace + b"%b-" + span + b"%b-01\r\n"
+        self._prefix = secrets.token_hex(8).encode()
+        self._trace = secrets.token_hex(12).encode()
+        self._span = secrets.token_hex(4).encode()
+        self._count = 0
+        self._renew()
 
-    def line(self, request_id: bytes) -> bytes:
-        """The line that begins a trace for the request with this id of ours (`ids.RequestIds`)."""
-        count = request_id[-8:]
-        return self._line % (count, count)
+    def next(self) -> tuple[bytes, bytes]:
+        """A request id, and the line that begins a trace for it."""
+        self._count = count = self._count + 1
+        low = _LOW[count & 255]
+        if not count & 255:
+            self._renew()
+        return self._id + low, self._traceparent % (low, low)
+
+    def _renew(self) -> None:
+        high = b"%06x" % (self._count >> 8)
+        self._id = self._prefix + b"-" + high
+        high = high[-6:]  # after 4 billion requests; W3C says how long these are
+        self._traceparent = b"traceparent: 00-%b%b%%b-%b%b%%b-01\r\n" % (self._trace, high, self._span, high)
+
+
+_LOW: Final = [b"%02x" % n for n in range(256)]
 
 
 class Gate:
@@ -73,15 +87,14 @@ class Gate:
         "draining",
         "empty",
         "head_limits",
+        "identities",
         "limits",
         "loop",
         "nowhere",
         "proxy_protocol",
         "recorder",
-        "request_ids",
         "scheme",
         "snapshot",
-        "traces",
         "trailers",
     )
 
@@ -103,8 +116,7 @@ class Gate:
         self.connections: set[Member] = set()
         self.draining = False
         self.empty: Callable[[], None] | None = None  # called when the last connection of a draining gate ends
-        self.request_ids = RequestIds()
-        self.traces = TraceIds()
+        self.identities = Identities()
         self.nowhere = Route("", _Nowhere())
         self._date = b""
         self._date_until = 0.0
