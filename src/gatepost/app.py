@@ -13,6 +13,7 @@ import asyncio
 import gc
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Generator
@@ -28,7 +29,7 @@ from gatepost.clock import SystemClock
 from gatepost.compile import Ground, Traffic, check_live, compile_traffic, trusted
 from gatepost.config.child import load_in_child
 from gatepost.config.loading import Loaded
-from gatepost.config.schema import Config, Listener
+from gatepost.config.schema import Config, Listener, Tls
 from gatepost.declare import declare
 from gatepost.deliveries.engine import Deliveries
 from gatepost.destinations.webhook import WebhookDestination
@@ -42,7 +43,7 @@ from gatepost.net.deadlines import Deadlines
 from gatepost.net.guard import Guard
 from gatepost.net.listen import BACKLOG, listen
 from gatepost.net.resolve import Resolver
-from gatepost.net.tls import server_context
+from gatepost.net.tls import load_certificate, server_context
 from gatepost.policies.admin_token import AdminToken
 from gatepost.policies.limiters import LimiterStates
 from gatepost.realtime.hub import Hub
@@ -77,6 +78,7 @@ class Node:
         self._again = False
         self._seen: tuple[int, int, int] | None = None
         self._servers: list[asyncio.Server] = []
+        self._certificates: list[tuple[ssl.SSLContext, Tls]] = []  # of the listeners
         self.gates: list[Gate] = []
 
     # Start.
@@ -158,11 +160,13 @@ class Node:
         if listener.tls is None:
             server = await loop.create_server(lambda: Connection(gate), sock=sock, backlog=BACKLOG)
         else:
+            context = server_context(listener.tls.cert, listener.tls.key)
+            self._certificates.append((context, listener.tls))
             server = await loop.create_server(
                 lambda: Connection(gate),
                 sock=sock,
                 backlog=BACKLOG,
-                ssl=server_context(listener.tls.cert, listener.tls.key),
+                ssl=context,
                 # The loops' own are 60 and 30 s: a handshake is part of the header, and a client that does not
                 # answer our goodbye must not hold up a stop.
                 ssl_handshake_timeout=gate.limits.header_timeout or None,
@@ -212,6 +216,10 @@ class Node:
             ground = self.ground._replace(live=live)
             traffic = await _slowly(compile_traffic(self.file, loaded, ground, self.traffic.upstreams))
             await declare(loaded.config, self.store, SystemClock())
+            for _, tls in self._certificates:
+                server_context(tls.cert, tls.key)  # half a pair, loaded into the real one, would stay in it
+            for context, tls in self._certificates:
+                load_certificate(context, tls.cert, tls.key)
         except ConfigError as error:
             for issue in error.issues:
                 log.event(

@@ -25,7 +25,7 @@ class Https:
     """A node whose two listeners speak TLS, its backend, and clients of it."""
 
     def __init__(self, folder: Path, backend: Backend) -> None:
-        authority = Authority(folder)
+        self.authority = authority = Authority(folder)
         cert, key = authority.issue("localhost", "127.0.0.1")
         self.ca = authority.ca
         self.backend = backend
@@ -40,7 +40,7 @@ class Https:
                 },
                 "services": {"main": {"targets": [backend.url]}},
                 "routes": {"main": {"match": {"path": "/*"}, "service": "main", "upgrade": True, "body_bytes": "9MiB"}},
-                "limits": {"header_timeout": "500ms"},
+                "limits": {"header_timeout": "2s"},
             }
         )
 
@@ -200,6 +200,48 @@ async def test_the_certificate_is_the_one_of_the_file(https: Https) -> None:
             return json.dumps(tls.getpeercert())
 
     assert "localhost" in await asyncio.to_thread(shown)
+
+
+async def test_a_reload_shows_a_renewed_certificate_and_keeps_the_old_one_where_the_new_is_wrong(
+    tmp_path: Path,
+) -> None:
+    backend = Backend()
+    await backend.start()
+    https = Https(tmp_path, backend)
+    node = https.node
+    await node.start()
+    cert, key = tmp_path / "localhost.crt", tmp_path / "localhost.key"
+
+    async def serial() -> str:
+        async with await https.connect() as client:
+            client.writer.write(GET)
+            assert (await client.response()).status == 200
+            found = client.tls.getpeercert()
+            assert found is not None
+            return str(found["serialNumber"])
+
+    async def reload(event: str) -> dict[str, object]:
+        seen = len(node.errors)
+        node.signal(signal.SIGHUP)
+        return await node.event(event, after=seen)
+
+    first = await serial()
+    async with await https.connect() as kept:
+        https.authority.issue("localhost", "127.0.0.1")
+        await reload("config_reloaded")
+        second = await serial()
+        assert second != first
+        good = key.read_bytes()
+        key.write_text("no key")
+        assert str(cert) in str((await reload("config_refused"))["reason"])
+        assert await serial() == second
+        key.write_bytes(good)
+        kept.writer.write(GET)
+        assert (await kept.response()).status == 200
+    node.kill()
+    await node.exit_code()
+    assert not node.tracebacks, node.errors
+    await backend.stop()
 
 
 async def test_a_client_that_says_no_goodbye_does_not_hold_up_a_stop(tmp_path: Path) -> None:

@@ -20,6 +20,13 @@ def server_context(cert: str, key: str) -> ssl.SSLContext:
     """For a listener: TLS 1.2 and up, HTTP/1.1 by ALPN. `cert` is a PEM file with the chain. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
+    load_certificate(context, cert, key)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """What a listener shows from the next handshake on: certificates are renewed more often than nodes are restarted.
+    Raises TlsError."""
     for file in (cert, key):
         _readable(file)
     try:
@@ -29,7 +36,6 @@ def server_context(cert: str, key: str) -> ssl.SSLContext:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise TlsError(f"the key {key} does not belong to the certificate {cert}") from None
         raise TlsError(f"{cert} and {key} are not a certificate and its key in PEM, without a password") from None
-    return context
 
 
 def client_context(*, verify: bool = True, ca: str | None = None) -> ssl.SSLContext:
