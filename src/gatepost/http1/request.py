@@ -14,7 +14,7 @@ END_OF_HEAD: Final = b"\r\n\r\n"
 _HOSTS_KEPT: Final = 1024
 _LINES_KEPT: Final = 16_384
 _LINE_KEPT: Final = 256  # bytes; a longer line is read each time
-_HEAD_KEPT: Final = 4_096  # bytes of a head that its connection remembers
+_HEAD_KEPT: Final = 2_048  # bytes of a head that its connection remembers, three times over
 
 
 class RequestLine(NamedTuple):
