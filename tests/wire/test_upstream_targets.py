@@ -1,4 +1,4 @@
-"""Where a request goes: targets in turn, targets that rest, unix sockets, kept connections, limits, records."""
+"""Where a request goes: targets in turn, targets that rest, unix sockets, kept connections, limits."""
 
 from __future__ import annotations
 
@@ -154,20 +154,18 @@ async def test_each_time_out_says_which_and_how_long(tmp_path: Path, backends: l
         await x.gone()
 
     backends[0].script = silent
-    service = {"targets": [backends[0].url], "timeouts": {"first_byte": "250ms"}}
-    async with gateway(tmp_path / "first", service) as node:
-        assert problem_of(await ask(node)) == (
-            504,
-            "upstream-timeout",
-            f"waited 0.25 s for the response to begin from {backends[0].url}",
-        )
-    service = {"targets": [backends[0].url], "timeouts": {"total": "500ms"}}
-    async with gateway(tmp_path / "total", service) as node:
-        assert problem_of(await ask(node)) == (
-            504,
-            "upstream-timeout",
-            f"waited 0.5 s for the whole response from {backends[0].url}",
-        )
+    services = {
+        "first": {"targets": [backends[0].url], "timeouts": {"first_byte": "250ms"}},
+        "total": {"targets": [backends[0].url], "timeouts": {"total": "500ms"}},
+    }
+    routes = {name: {"match": {"path": f"/{name}"}, "service": name} for name in services}
+    async with running(tmp_path, {"services": services, "routes": routes}) as node:
+        for name, waited in (("first", "0.25 s for the response to begin"), ("total", "0.5 s for the whole response")):
+            assert problem_of(await ask(node, path=f"/{name}".encode())) == (
+                504,
+                "upstream-timeout",
+                f"waited {waited} from {backends[0].url}",
+            )
 
 
 # Kept connections.
@@ -265,26 +263,7 @@ async def test_a_response_may_be_limited(tmp_path: Path, backends: list[Backend]
             await ask(node)
 
 
-# Records.
-
-
-async def test_a_record_says_where_it_went_and_how_long_each_part_took(tmp_path: Path, backends: list[Backend]) -> None:
-    async with gateway(tmp_path, {"targets": [backends[0].url]}) as node:
-        await ask(node, b"POST", b"/x?y=1", body=b"12345")
-        async with await RawClient.connect(node.traffic) as client:
-            client.send(b"no http\r\n\r\n")
-            await client.response()
-        good, refused = [json.loads(line) for line in await records(node, 2)]
-    assert good["status"] == 200
-    assert good["target"] == backends[0].url
-    assert good["route"] == "main"
-    assert good["bytes_in"] == 5
-    assert good["bytes_out"] == 1
-    parts = [good[name] for name in good if name.endswith("_ms")]
-    assert len(parts) >= 3
-    assert all(part >= 0 for part in parts)
-    assert refused["status"] == 400
-    assert refused["outcome"]
+# Helpers.
 
 
 async def records(node: Node, count: int = 1) -> list[str]:
