@@ -1,11 +1,17 @@
-"""`python -m gatepost`."""
+"""`python -m gatepost`, and the `gatepost` command."""
 
 import sys
 
-if __name__ == "__main__":
-    try:
-        from gatepost.cli import main  # half a second of imports, in which Ctrl-C is as likely as later
 
-        main()
+def main() -> None:
+    """Ctrl-C is as likely in the half second of imports as later: it ends quietly then, too."""
+    try:
+        from gatepost.cli import main as run
+
+        run()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ import time
 from collections.abc import Generator
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from gatepost import __version__, log
 from gatepost.api.control import OPEN_PATHS, create_api
@@ -55,6 +55,8 @@ from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
 from gatepost.stores.sqlite import SqliteStore
 from gatepost.upstream.asgi import AsgiHandler
+
+_T = TypeVar("_T")
 
 SWITCH_INTERVAL: Final = 0.0005  # seconds; in a busy loop it takes a commit from 6.0 to 1.3 ms
 WATCH: Final = 1.0  # seconds between two looks at the configuration file
@@ -239,7 +241,7 @@ class Node:
             gc.freeze()
             gc.enable()
             self._may_reload()
-        old = self.traffic
+        old, old_loaded = self.traffic, self.loaded
         self._use(traffic, loaded)
         self.ground = ground
         if live is not self.live:
@@ -255,6 +257,7 @@ class Node:
             routes=len(loaded.config.routes),
             seconds=round(time.monotonic() - started, 3),
         )
+        await _slowly(_released(old, old_loaded))
 
     def _use(self, traffic: Traffic, loaded: Loaded) -> None:
         fixed = [name for name in _FIXED if getattr(loaded.config, name) != getattr(self.config, name)]
@@ -342,17 +345,27 @@ def _control(config: Config, api: AsgiHandler, create: CreateMessage, admin: Adm
     return Snapshot(router, config.limits, trusted(config))
 
 
-async def _slowly(steps: Generator[None, None, Traffic]) -> Traffic:
-    """Run a compilation in slices, so that exchanges go on between them."""
+async def _slowly(steps: Generator[None, None, _T]) -> _T:
+    """Run a long work in slices, so that exchanges go on between them."""
     until = time.perf_counter() + COMPILE_SLICE
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return cast("Traffic", end.value)
+            return cast("_T", end.value)
         if time.perf_counter() >= until:
             await asyncio.sleep(0)
             until = time.perf_counter() + COMPILE_SLICE
+
+
+def _released(traffic: Traffic, loaded: Loaded) -> Generator[None, None, None]:
+    """Let go of a replaced configuration: freed in one go, 10,000 routes stop the loop for 40 ms."""
+    yield from traffic.snapshot.router.release()
+    sections: list[dict[str, Any]] = [loaded.config.routes, *loaded.lines.entries.values()]
+    for section in sections:
+        while section:
+            section.popitem()
+            yield
 
 
 async def _drained(gate: Gate, until: float) -> None:

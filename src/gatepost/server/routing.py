@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from itertools import chain
-from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 
 from gatepost.errors import ProtocolError
@@ -139,6 +139,28 @@ class Router(Generic[T]):
         if len(self._found) >= _FOUND_KEPT:
             self._found.clear()
         self._found[key] = found
+
+    def release(self) -> Iterator[None]:
+        """Take the routes apart a few at a time: freed in one go, 10,000 of them stop the loop for 40 ms. Only for a
+        router that nobody searches any more."""
+        nodes = [tree.root for tree in (self._any, *self._exact.values(), *self._wildcards.values())]
+        kept: list[dict[Any, Any]] = [self._found, self._kept]
+        kept += [tree.full for tree in (self._any, *self._exact.values(), *self._wildcards.values())]
+        for cache in kept:
+            while cache:
+                cache.popitem()
+                yield
+        while nodes:
+            node = nodes[-1]
+            if node.param is not None:
+                nodes.append(node.param)
+                node.param = None
+            elif node.literals:
+                nodes.append(node.literals.popitem()[1])
+            else:
+                node.leaf = node.prefix = None
+                nodes.pop()
+            yield
 
     def explain(self, host: bytes, path: str, method: bytes, head: Head) -> list[Candidate]:
         """Every route whose path matches, in the order in which `find` looks at them, up to the one that it takes;

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import struct
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,16 +111,16 @@ async def test_cancelled_it_leaves_no_process(tmp_path: Path, monkeypatch: pytes
     program.write_text("#!/bin/sh\nexec cat /dev/zero >/dev/null\n")
     program.chmod(0o755)
     monkeypatch.setattr(child.sys, "executable", str(program))  # type: ignore[attr-defined]
-    children = []
-    create = asyncio.create_subprocess_exec
+    children: list[subprocess.Popen[bytes]] = []
+    create = subprocess.Popen
+    started = asyncio.Event()
 
-    async def recording(*args: str, **kwargs: int) -> asyncio.subprocess.Process:
-        children.append(await create(*args, **kwargs))  # type: ignore[arg-type]
+    def recording(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        children.append(create(*args, **kwargs))
         started.set()
         return children[0]
 
-    started = asyncio.Event()
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", recording)
+    monkeypatch.setattr(subprocess, "Popen", recording)
     task = asyncio.create_task(load_in_child(tmp_path / "gatepost.yaml"))
     await started.wait()
     task.cancel()
