@@ -5,14 +5,13 @@ The moments of an exchange, in order (docs/life-of-a-request.md tells the story)
     head parsed → route found → on_request of each policy, by phase → handler
     → begin (on_response of each policy) → send … → finish → on_finish of each policy, access record
 
-- A **policy** answers from memory, as a plain call; one that must wait says so (`waits`) and only its routes
-pay for a task.
+- A **policy** answers from memory, as a plain call; one that must wait says so (`waits`), and only its routes pay for
+  a task.
 - A **handler** answers the exchange: it forwards it, or makes the response itself.
 - Bytes move between a **source** and a **sink**: the sink tells its source to pause and to resume; either may give up.
 
-The same `Sink` serves both directions: the server's connection is the sink of a response, the upstream's of a
-request body.
-A **stage** is a sink that stands in front of another: it sees the response before the client does (`emit` is one).
+The same `Sink` serves both directions: the server's connection is the sink of a response, the upstream's of a request
+body. A **stage** is a sink that stands in front of another: it sees the response before the client does; `emit` is one.
 """
 
 from __future__ import annotations
@@ -75,9 +74,8 @@ class ResponseSink(Sink, Protocol):
     """Where a response goes: `begin` once, then the body."""
 
     def begin(self, x: Exchange, status: int, fields: Fields, length: int | None, source: Source) -> None:
-        """The head. `fields` are end-to-end ones; framing, Date and Connection are the sink's own. `length` is
-        the body's
-        size in bytes, None where only `finish` will tell."""
+        """The head. `fields` are end-to-end ones; framing, Date and Connection are the sink's own. `length` is the
+        body's size in bytes, None where only `finish` will tell."""
         ...
 
     def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
@@ -89,8 +87,8 @@ class Downstream(ResponseSink, Protocol):
     """The client's side of an exchange, as its handler sees it. The server's connection is one."""
 
     def receive(self, x: Exchange, sink: Sink) -> None:
-        """Let the request body flow into `sink` (only where `x.body` is None). 100-continue is sent now if it
-        is asked for."""
+        """Let the request body flow into `sink` (only where `x.body` is None). 100-continue is sent now, if it is
+        asked for."""
         ...
 
     def pause_body(self) -> None: ...
@@ -100,7 +98,7 @@ class Downstream(ResponseSink, Protocol):
         ...
 
     def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
-        """Answer 101 (or 200 to CONNECT) and turn the connection into raw bytes. Bytes from the client go to
+        """Answer 101 and turn the connection into raw bytes. Bytes from the client go to
         `source.send` from the first `resume` of the client's end on, which is returned."""
         ...
 

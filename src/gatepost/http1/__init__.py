@@ -7,8 +7,8 @@
 - `targets.py`: what a request target names: the one rule for paths.
 - `writer.py`: heads as bytes.
 
-llhttp (through httptools) cannot pause, gives no offsets and does not stop at a limit, so it never sees a
-stream: the caller
-cuts a head at its empty line, counts it, and hands it in whole. Bodies are cut by their length or by `chunked.py`.
-What llhttp refuses stays refused: no lenient flag is set anywhere.
+llhttp (through httptools) cannot pause, gives no offsets and does not stop at a limit, so it never sees a stream: the
+caller cuts a head at its empty line, counts it, and hands it in whole. Bodies are cut by their length or by
+`chunked.py`. What llhttp refuses stays refused: no lenient flag is set anywhere, and what is read without it (chunks,
+responses) is held by property tests to take nothing that it refuses.
 """

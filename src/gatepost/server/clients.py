@@ -1,9 +1,8 @@
 """Who the client is, and what the upstream is told of it. Pure.
 
-Nobody is trusted by default: what a stranger writes into X-Forwarded-For, Forwarded, X-Real-IP or X-Request-Id
-goes no further.
-Only a peer whose address is in `trusted_proxies` speaks for others, and then the real client is the last address of its
-X-Forwarded-For that is not itself a trusted proxy.
+Nobody is trusted by default: what a stranger writes into X-Forwarded-For, Forwarded, X-Real-IP or X-Request-Id goes no
+further. Only a peer whose address is in `trusted_proxies` speaks for others, and then the real client is the last
+address of its X-Forwarded-For that is not itself a trusted proxy.
 """
 
 from __future__ import annotations

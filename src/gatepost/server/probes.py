@@ -1,7 +1,7 @@
 """`/health` and `/ready`: answered from memory, open to everyone, told apart on purpose.
 
-Alive says that the process answers; ready says that it may be sent traffic. A node that is stopping is alive
-and not ready.
+Alive says that the process answers; ready says that it may be sent traffic. A node that is stopping is alive and not
+ready.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The handler that forwards: the request as the target sees it, retries, and what each failure is called.
 
-The request is rebuilt, never copied through: end-to-end fields as they came, then what only the gateway may
-say (who the
-client is, the request id, the trace), then exactly one framing field. The path is the service's base path, without its
-last slash, followed by the route's path without `strip_prefix`.
+The request is rebuilt, never copied through: end-to-end fields as they came, then what only the gateway may say (who
+the client is, the request id, the trace), then exactly one framing field. The path is the service's base path, without
+its last slash, followed by the route's path without `strip_prefix`.
 """
 
 from __future__ import annotations
