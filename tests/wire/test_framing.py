@@ -363,6 +363,13 @@ async def test_an_http10_client_gets_no_chunks(gate: Gate) -> None:
     assert (answer.framing, bytes(answer.body), kept) == ("until-close", b"hello world", False)
 
 
+async def test_an_http10_client_that_is_kept_must_say_how_long_its_body_is(gate: Gate) -> None:
+    kept = b"POST / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n"
+    await gate.refused(kept + b"\r\nGET /smuggled HTTP/1.0\r\n\r\n", status=411)
+    client = await gate.say(kept + b"Content-Length: 0\r\n\r\n")
+    assert (await client.response(final=False)).status == 200
+
+
 async def test_an_http10_client_gets_no_100_continue(gate: Gate) -> None:
     client = await gate.say(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     await gate.backend.request()

@@ -6,11 +6,13 @@ from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from gatepost.errors import ProtocolError
 from gatepost.http1.framing import SPECIAL, Connection, bad_request, refuse, request_framing, valid_host, without
 from gatepost.http1.messages import CHUNKED, FieldList, Fields, RequestHead
 from gatepost.http1.targets import split_target
 
 END_OF_HEAD: Final = b"\r\n\r\n"
+_WITH_CONTENT: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _HOSTS_KEPT: Final = 1024
 _LINES_KEPT: Final = 16_384
 _LINE_KEPT: Final = 256  # bytes; a longer line is read each time
@@ -107,7 +109,7 @@ class RequestParser:
         if read is None:
             read = self._read_line(line)
         head.method, head.target, head.http10, head.path, head.query, authority = read
-        if block == self._block and known and authority is None and head.http10 is self._head.http10:
+        if block == self._block and known and authority is None and not head.http10:
             self._repeat(head)
             self._data = data
             return head
@@ -137,7 +139,13 @@ class RequestParser:
         self._frame(head)
         if authority is not None:
             head.host = authority  # RFC 9112 §3.2.2: it replaces what Host says
-        elif len(data) <= _HEAD_KEPT and head.keep_alive and head.upgrade is None and head.fields is fields:
+        elif (
+            len(data) <= _HEAD_KEPT
+            and not head.http10
+            and head.keep_alive
+            and head.upgrade is None
+            and (head.fields is fields)
+        ):
             self._data = data
             self._block = block
             self._head = head
@@ -223,6 +231,8 @@ class RequestParser:
         if connection:
             said = Connection(connection)
             head.keep_alive = (said.keep_alive if head.http10 else True) and not said.close
+            if head.http10 and head.keep_alive and head.method in _WITH_CONTENT and not lengths:
+                raise _length_required()
             # A request with a body never upgrades: llhttp would take the body for the new protocol's bytes.
             if said.upgrade and len(upgrade) == 1 and head.framing == 0 and not head.http10:
                 head.upgrade = upgrade[0]
@@ -239,6 +249,13 @@ class RequestParser:
             hosts.clear()
         hosts[value] = host
         return host
+
+
+def _length_required() -> ProtocolError:
+    """RFC 1945 §8.3: HTTP/1.0 content must say its length. On a kept connection, whatever follows the head could be
+    the content or the next request."""
+    detail = "HTTP/1.0 content on a kept connection needs a Content-Length field"
+    return refuse(411, "length-required", "The request must say its length", detail)
 
 
 def check_unfinished(data: bytes, limits: HeadLimits) -> None:

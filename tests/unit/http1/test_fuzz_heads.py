@@ -54,7 +54,7 @@ def request(data: bytes, parser: RequestParser | None = None) -> RequestHead | N
         return (parser or RequestParser(HeadLimits())).parse(data)
     except ProtocolError as error:
         status = error.problem.status
-    assert status in (400, 414, 417, 431, 501, 505)
+    assert status in (400, 411, 414, 417, 431, 501, 505)
     return None
 
 
