@@ -251,9 +251,6 @@ class Policy:
         """Stand between the handler and the client."""
         raise NotImplementedError
 
-    def close(self) -> None:
-        """The snapshot that held this policy was replaced and its last exchange ended."""
-
 
 class Limit(Policy):
     """A policy of the limit phase. All limits of a route are checked first, then all are consumed: a request that
