@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.backend import Exchange
+from tests.support.node import Node
 from tests.support.rawclient import ClosedEarly, soon
 from tests.support.wire import Gate, check_problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LISTENING = "0A"  # in /proc/net/tcp
 
 
 async def problem_of(gate: Gate, wire: bytes, status: int) -> str:
@@ -216,24 +218,26 @@ async def test_a_client_that_never_reads_the_end_of_its_response_is_let_go(
     """The upstream may have done its part, and nothing is left to send but what the client does not take."""
     body = b"x" * size
     strict_gate.backend.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    process = strict_gate.node.process.pid
-    before = sockets(process)
     client = await strict_gate.client(receive_buffer=4096)
     client.pause()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: %b\r\n\r\n" % connection)
     await strict_gate.backend.request()
 
     async def let_go() -> None:
-        while sockets(process) > before:
+        while from_clients(strict_gate.node):
             await asyncio.sleep(0.05)  # nothing tells us: the client does not even see a reset while it does not read
 
     await soon(let_go(), "the end of a connection that nobody reads", within=6)
 
 
-def sockets(process: int) -> int:
-    """How many sockets a process holds, but for those to its upstreams, which it keeps."""
-    count = 0
-    for entry in Path(f"/proc/{process}/fd").iterdir():
+def from_clients(node: Node) -> int:
+    """How many connections to its traffic listener a node still holds."""
+    held = set()
+    for entry in Path(f"/proc/{node.process.pid}/fd").iterdir():
         with contextlib.suppress(OSError):
-            count += entry.readlink().name.startswith("socket:")
-    return count
+            kind, _, inode = entry.readlink().name.partition(":")
+            if kind == "socket":
+                held.add(inode.strip("[]"))
+    port = f":{node.traffic[1]:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(port) and row[3] != LISTENING and row[9] in held for row in rows)
