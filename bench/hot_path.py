@@ -34,7 +34,8 @@ from gatepost.events.journal import Journal
 from gatepost.net.cares import CaresLookup
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
-from gatepost.policies.limiters import LimiterStates
+from gatepost.notices import SILENT
+from gatepost.policies.states import States
 from gatepost.server.connection import Connection
 from gatepost.server.gate import Gate
 from gatepost.server.records import AccessLog
@@ -127,7 +128,7 @@ async def _gate(directory: Path, settings: dict[str, Any], access_log: AccessLog
     deadlines = Deadlines(loop)
     # No route of a bench emits: what makes messages is never asked.
     nothing = cast("tuple[Ingest, Journal]", (None, None))
-    ground = Ground(Resolver(CaresLookup()), deadlines, LimiterStates(), *nothing, None)
+    ground = Ground(Resolver(CaresLookup()), deadlines, States(), SILENT, *nothing, None)
     steps = compile_traffic(str(file), load(file), ground)
     while True:
         try:

@@ -44,8 +44,9 @@ from gatepost.net.guard import Guard
 from gatepost.net.listen import BACKLOG, listen
 from gatepost.net.resolve import Resolver
 from gatepost.net.tls import load_certificate, server_context
+from gatepost.notices import SILENT
 from gatepost.policies.admin_token import AdminToken
-from gatepost.policies.limiters import LimiterStates
+from gatepost.policies.states import States
 from gatepost.realtime.hub import Hub
 from gatepost.realtime.sse import Live
 from gatepost.server.connection import LINGER, Connection
@@ -119,7 +120,7 @@ class Node:
         await declare(config, self.store, clock)
         await self.deliveries.start()
 
-        self.ground = Ground(resolver, self.deadlines, LimiterStates(), ingest, self.journal, self.live)
+        self.ground = Ground(resolver, self.deadlines, States(), SILENT, ingest, self.journal, self.live)
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         api = create_api(self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard)
         self.api = AsgiHandler(api)

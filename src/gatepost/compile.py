@@ -23,12 +23,14 @@ from gatepost.net.addresses import Networks
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
 from gatepost.net.tls import client_context, server_context
+from gatepost.notices import SILENT, Notices
 from gatepost.policies import build_policy, check_together
-from gatepost.policies.base import PolicyContext, consumer_index
-from gatepost.policies.limiters import LimiterStates
+from gatepost.policies.base import PolicyContext
+from gatepost.policies.states import States
 from gatepost.realtime.auth import faults_of
 from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
+from gatepost.stores.access import Access
 from gatepost.upstream.forward import Forward
 from gatepost.upstream.targets import Upstream
 
@@ -42,7 +44,8 @@ class Ground(NamedTuple):
 
     resolver: Resolver
     deadlines: Deadlines
-    states: LimiterStates
+    states: States
+    notices: Notices
     ingest: Ingest
     journal: Journal
     live: Handler | None
@@ -79,7 +82,7 @@ def compile_traffic(
     faults = Faults(file, loaded)
     upstreams = _upstreams(config, ground, known or {}, faults)
     router: Router[Route] = Router()
-    for name, decl, policies, rules in _routes(config, faults, ground.states):
+    for name, decl, policies, rules in _routes(config, faults, ground.states, ground.notices):
         yield
         upstream = upstreams.get(decl.service)
         if upstream is None:
@@ -122,7 +125,7 @@ def check(file: str, loaded: Loaded) -> Router[str]:
         _listener_tls(listener, getattr(config.listen, listener), faults)
     for name, service in config.services.items():
         _tls(name, service, faults)
-    for name, decl, _, _ in _routes(config, faults, LimiterStates()):
+    for name, decl, _, _ in _routes(config, faults, States(), SILENT):
         _add(router, name, decl, name, faults)
     if config.live.enabled:
         _add_live(router, config, LIVE_ROUTE, faults)
@@ -136,16 +139,16 @@ def trusted(config: Config) -> Callable[[str], bool] | None:
 
 
 def _routes(
-    config: Config, faults: Faults, states: LimiterStates
+    config: Config, faults: Faults, states: States, notices: Notices
 ) -> Generator[tuple[str, schema.Route, list[Policy], list[Rule]], None, None]:
     try:
-        consumers = consumer_index(config.consumers)
+        access = Access(config.consumers)
     except ValueError as error:
-        consumers = {}
+        access = Access()
         faults.add("consumers", error)
     for name, decl in config.routes.items():
         path = f"routes.{name}"
-        context = PolicyContext(name, consumers, states)
+        context = PolicyContext(name, access, states, notices)
         policies: list[Policy] = []
         for place, use in enumerate(decl.policies):
             try:

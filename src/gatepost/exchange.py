@@ -5,8 +5,8 @@ The moments of an exchange, in order (docs/life-of-a-request.md tells the story)
     head parsed → route found → on_request of each policy, by phase → handler
     → begin (on_response of each policy) → send … → finish → on_finish of each policy, access record
 
-- A **policy** answers from memory, as a plain call; one that must wait says so (`waits`), and only its routes pay for
-  a task.
+- A **policy** answers from memory, as a plain call. One that must wait returns an awaitable for this exchange, and only
+  that exchange pays for a task.
 - A **handler** answers the exchange: it forwards it, or makes the response itself.
 - Bytes move between a **source** and a **sink**: the sink tells its source to pause and to resume; either may give up.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -219,6 +219,10 @@ class Handler(Protocol):
         ...
 
 
+# What a policy says of a request: let it pass, answer it, or wait.
+Answer: TypeAlias = "Response | Awaitable[Response | None] | None"
+
+
 class Policy:
     """One rule on a route's way in or out. Override what you need: `compile.py` calls only what is overridden.
 
@@ -228,15 +232,12 @@ class Policy:
 
     name: ClassVar[str]
     phase: ClassVar[Phase]
-    waits: ClassVar[bool] = False  # `on_request_async` is called instead of `on_request`
     needs_request_body: bool = False  # the body is buffered, bounded, before `on_request`
     identity_encoding: bool = False  # it reads the response's body: the upstream is asked not to compress it
 
-    def on_request(self, x: Exchange) -> Response | None:
-        """None lets the exchange pass; a response answers it."""
-        raise NotImplementedError
-
-    async def on_request_async(self, x: Exchange) -> Response | None:
+    def on_request(self, x: Exchange) -> Answer:
+        """None lets the exchange pass; a response answers it. An awaitable says that it will be known later, for
+        what memory cannot tell: it is cancelled if the client leaves meanwhile."""
         raise NotImplementedError
 
     def on_response(self, x: Exchange) -> None:
@@ -288,7 +289,6 @@ class Route:
         "policies",
         "service",
         "stages",
-        "steps",
         "upgrade",
     )
 
@@ -301,15 +301,7 @@ class Route:
         self.access_log = True
         self.body_limit: int | None = None  # bytes; None: the listener's
         self.buffer_body = any(p.needs_request_body for p in self.policies)
-        # Plain calls where every policy answers from memory; `steps` (awaited where its flag is set) where one
-        # must wait.
-        self.on_request: tuple[Callable[[Exchange], Response | None], ...] = ()
-        self.steps: tuple[tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]], ...] = ()
-        compiled = _requests(self.policies)
-        if any(waits for waits, _ in compiled):
-            self.steps = compiled
-        else:
-            self.on_request = tuple(step for _, step in compiled)  # type: ignore[misc]
+        self.on_request = _requests(self.policies)
         self.on_response = tuple(p.on_response for p in self.policies if _overrides(p, "on_response"))
         self.on_finish = tuple(p.on_finish for p in self.policies if _overrides(p, "on_finish"))
         # The last stage wraps first: the earliest phase stands nearest to the client.
@@ -320,21 +312,17 @@ def _overrides(policy: Policy, method: str) -> bool:
     return getattr(type(policy), method) is not getattr(Policy, method)
 
 
-def _requests(
-    policies: tuple[Policy, ...],
-) -> tuple[tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]], ...]:
-    steps: list[tuple[bool, Callable[[Exchange], Response | Awaitable[Response | None] | None]]] = []
+def _requests(policies: tuple[Policy, ...]) -> tuple[Callable[[Exchange], Answer], ...]:
+    steps: list[Callable[[Exchange], Answer]] = []
     limits = [p for p in policies if isinstance(p, Limit)]
     placed = False
     for policy in policies:
         if isinstance(policy, Limit):
             if not placed:
-                steps.append((False, _all_limits(limits)))
+                steps.append(_all_limits(limits))
                 placed = True
-        elif policy.waits:
-            steps.append((True, policy.on_request_async))
         elif _overrides(policy, "on_request"):
-            steps.append((False, policy.on_request))
+            steps.append(policy.on_request)
     return tuple(steps)
 
 

@@ -12,12 +12,15 @@ import msgspec
 import pytest
 from tests.support.exchanges import make_exchange
 
-from gatepost.config import schema
+from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.errors import PROBLEM_PREFIX
 from gatepost.exchange import Exchange, Phase, Policy, Response
 from gatepost.policies import POLICIES, build_policy
 from gatepost.policies.base import PolicyContext
-from gatepost.policies.limiters import LimiterStates
+from gatepost.policies.states import States
+from gatepost.stores.access import Access
 
 # One use of each policy, and what makes it refuse. A new policy adds its line.
 USES: dict[str, tuple[Any, Callable[[Policy], Response | None]]] = {}
@@ -30,12 +33,12 @@ def refuses(name: str, config: Any) -> Callable[[Callable[[Policy], Response | N
     return add
 
 
-@refuses("api_key", schema.ApiKeyPolicy())
+@refuses("api_key", ApiKeyPolicy())
 def _(policy: Policy) -> Response | None:
     return policy.on_request(an_exchange(policy))
 
 
-@refuses("rate_limit", schema.RateLimitPolicy(limit=1, window=60.0))
+@refuses("rate_limit", RateLimitPolicy(limit=1, window=60.0))
 def _(policy: Policy) -> Response | None:
     answers = [step(x) for x in (an_exchange(policy), an_exchange(policy)) for step in x.route.on_request]
     return answers[-1]
@@ -46,15 +49,15 @@ def an_exchange(policy: Policy) -> Exchange:
 
 
 def built(name: str) -> Policy:
-    use = schema.PolicyUse(**{name: USES[name][0]})
-    return build_policy(use, PolicyContext("route", {}, LimiterStates()))
+    use = PolicyUse(**{name: USES[name][0]})
+    return build_policy(use, PolicyContext("route", Access(), States()))
 
 
 each = pytest.mark.parametrize("name", sorted(POLICIES))
 
 
 def test_the_registry_and_the_schema_name_the_same_policies() -> None:
-    assert list(POLICIES) == [field.name for field in msgspec.structs.fields(schema.PolicyUse)]
+    assert list(POLICIES) == [field.name for field in msgspec.structs.fields(PolicyUse)]
     assert set(USES) == set(POLICIES)
 
 

@@ -11,17 +11,21 @@ from tests.support.backend import Backend
 from tests.support.rawclient import RawClient
 
 from gatepost.config import schema
+from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.config.secrets import Secret
 from gatepost.exchange import Route
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
 from gatepost.policies import build_policy
 from gatepost.policies.api_key import new_key
-from gatepost.policies.base import PolicyContext, consumer_index
-from gatepost.policies.limiters import LimiterStates
+from gatepost.policies.base import PolicyContext
+from gatepost.policies.states import States
 from gatepost.server.connection import Connection
 from gatepost.server.gate import Gate, Snapshot
 from gatepost.server.routing import Router
+from gatepost.stores.access import Access
 from gatepost.upstream.forward import Forward
 from gatepost.upstream.targets import Upstream
 
@@ -49,11 +53,11 @@ async def test_the_service_sees_neither_header_nor_parameter(
     deadlines = Deadlines(loop)
     service = schema.Service(targets=(backend.url,), path=path)
     upstream = Upstream("orders", service, Resolver(_no_names), deadlines, None)
-    consumers = consumer_index({"shop": schema.Consumer(keys=(schema.ConsumerKey(sha256=Secret(DIGEST)),))})
-    context = PolicyContext("orders", consumers, LimiterStates())
+    consumers = Access({"shop": schema.Consumer(keys=(schema.ConsumerKey(sha256=Secret(DIGEST)),))})
+    context = PolicyContext("orders", consumers, States())
     uses = [
-        schema.PolicyUse(api_key=schema.ApiKeyPolicy(query="key")),
-        schema.PolicyUse(rate_limit=schema.RateLimitPolicy(limit=2, window=60.0, by="consumer.id")),
+        PolicyUse(api_key=ApiKeyPolicy(query="key")),
+        PolicyUse(rate_limit=RateLimitPolicy(limit=2, window=60.0, by="consumer.id")),
     ]
     route = Route("orders", Forward(upstream), tuple(build_policy(use, context) for use in uses))
     router: Router[Route] = Router()

@@ -4,6 +4,8 @@
                                        │ units, secrets: what one text must look like
 
 - `schema.py`   every setting as a type, with its unit and default. Start here.
+- `values.py`   what a value is: durations, sizes, names, expressions, secrets.
+- `policies/`   the settings of policies, one file each, and the list of them.
 - `loading.py`  `load(path)` and `load_text(text, file)`: a `Loaded` (the `Config` and its `Lines`), or `ConfigError`.
 - `child.py`    `load_in_child(path)`: the same in another process, so that a serving loop is never held.
 - `tree.py`     the YAML we accept, which is less than YAML: no guessing of types.

@@ -1,57 +1,49 @@
 """The configuration as types: every setting of `gatepost.yaml`, its unit and its default.
 
-Durations are written `500ms`, `30s`, `5m`, `2h`, `1d` and sizes `64KiB`, `1MiB` or a plain number of bytes; the
-loader turns them into seconds (float) and bytes (int) before these types see them. A field whose type is `Expr`
-holds a CEL expression; a `Template` is text that may hold `${…}` expressions. A `Secret` may be written `env:NAME`
-or `file:PATH`. An unknown key is an error with its path and line.
-
-The unit of a type says what a text must look like (`units.py`); a `ref` says in which section the name must stand.
-What several fields must keep together is checked in `__post_init__`.
+How values are written stands in `values.py`, the settings of policies in `policies/`. An unknown key is an error with
+its path and line. What several fields must keep together is checked in `__post_init__`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from gatepost.config.secrets import Secret as SecretText
-
-Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
-Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
-Expr: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, extra={"unit": "expression"})]
-Template: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "template"})]
-Secret: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret"})]
-Sha256: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret", "form": "sha256"})]
-Name: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name"})]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "address"})]
-Target: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "target"})]
-EndpointUrl: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "endpoint URL"})]
-Network: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "network"})]
-Header: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "header"})]
-HeaderValue: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "header value"})]
-Method: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "method"})]
-HostPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "host pattern"})]
-Path: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path"})]
-PathPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path pattern"})]
-File: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "file"})]  # read now, kept as an absolute path
-Store: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "store"})]
-ServiceName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "services"})]
-RouteName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "routes"})]
-
-
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
-    # gc=False: frozen values hold no cycles, and 10,000 routes that the collector walks stop the loop for 10 to 20 ms.
-    pass
+from gatepost.config.policies import PolicyUse
+from gatepost.config.values import (
+    Address,
+    Bytes,
+    Count,
+    EndpointUrl,
+    Expr,
+    File,
+    Header,
+    HeaderValue,
+    HostPattern,
+    Method,
+    Name,
+    Network,
+    Path,
+    PathPattern,
+    RouteName,
+    Seconds,
+    Secret,
+    ServiceName,
+    Sha256,
+    Store,
+    Strict,
+    Target,
+    Template,
+)
 
 
-class Tls(_Strict, frozen=True):
+class Tls(Strict, frozen=True):
     cert: File  # PEM file, the chain
     key: File  # PEM file
 
 
-class Listener(_Strict, frozen=True):
+class Listener(Strict, frozen=True):
     """One address that Gatepost listens on. A plain text `"0.0.0.0:8080"` means this with every default."""
 
     short: ClassVar[str] = "address"
@@ -65,7 +57,7 @@ class Listener(_Strict, frozen=True):
             raise ValueError("`proxy_protocol` and `tls` cannot be combined yet: end TLS where PROXY headers are made")
 
 
-class Listen(_Strict, frozen=True):
+class Listen(Strict, frozen=True):
     traffic: Listener = Listener(address="0.0.0.0:8080")
     control: Listener = Listener(address="127.0.0.1:8081")
 
@@ -74,7 +66,7 @@ class Listen(_Strict, frozen=True):
             raise ValueError("`traffic` and `control` cannot listen on the same address")
 
 
-class Limits(_Strict, frozen=True):
+class Limits(Strict, frozen=True):
     """What one client may ask of a listener."""
 
     header_bytes: Bytes = 65_536
@@ -91,20 +83,20 @@ class Limits(_Strict, frozen=True):
     allow_trailers: tuple[Header, ...] = ()  # names of trailer fields that may pass
 
 
-class Timeouts(_Strict, frozen=True):
+class Timeouts(Strict, frozen=True):
     connect: Seconds = 5.0
     first_byte: Seconds = 60.0
     idle: Seconds = 60.0  # between two pieces of the response; off for a tunnel or an event stream
     total: Seconds = 0.0  # 0: no bound
 
 
-class UpstreamTls(_Strict, frozen=True):
+class UpstreamTls(Strict, frozen=True):
     verify: bool = True
     ca: File | None = None  # PEM file; the system's otherwise
     server_name: str | None = None  # SNI and the name that is verified; the target's host otherwise
 
 
-class Service(_Strict, frozen=True):
+class Service(Strict, frozen=True):
     """A named upstream."""
 
     targets: Annotated[tuple[Target, ...], msgspec.Meta(min_length=1)]  # http://, https:// or unix:/path
@@ -118,7 +110,7 @@ class Service(_Strict, frozen=True):
     response_bytes: Bytes = 0  # 0: no bound
 
 
-class Match(_Strict, frozen=True):
+class Match(Strict, frozen=True):
     """What traffic a route takes. More specific wins: host, then path, then method, then headers."""
 
     path: PathPattern  # /exact, /with/{param}, /prefix/* (the prefix itself too)
@@ -127,39 +119,7 @@ class Match(_Strict, frozen=True):
     headers: dict[Header, HeaderValue] = {}  # name: exact value, or "*" for presence
 
 
-class ApiKeyPolicy(_Strict, frozen=True):
-    header: Header = "X-Api-Key"
-    query: str | None = None  # name of a query parameter that may carry the key instead
-
-
-class RateLimitPolicy(_Strict, frozen=True):
-    limit: Count
-    window: Seconds
-    algorithm: Literal["sliding", "gcra"] = "sliding"
-    burst: Count | None = None  # gcra only; `limit` otherwise
-    by: Expr = "client.address"
-    name: Name = "default"  # as it stands in RateLimit-Policy
-
-    def __post_init__(self) -> None:
-        if self.window == 0:
-            raise ValueError("`window` must be longer than 0")
-        if self.burst is not None and self.algorithm != "gcra":
-            raise ValueError("`burst` needs `algorithm: gcra`")
-
-
-class PolicyUse(_Strict, frozen=True):
-    """One policy of a route: exactly one of these is set."""
-
-    api_key: ApiKeyPolicy | None = None
-    rate_limit: RateLimitPolicy | None = None
-
-    def __post_init__(self) -> None:
-        if sum(getattr(self, name) is not None for name in self.__struct_fields__) != 1:
-            names = ", ".join(self.__struct_fields__)
-            raise ValueError(f"must be exactly one of {names}; where its defaults serve, write `{{}}` after its name")
-
-
-class Emit(_Strict, frozen=True):
+class Emit(Strict, frozen=True):
     """Make a message from an exchange."""
 
     app: Template
@@ -171,7 +131,7 @@ class Emit(_Strict, frozen=True):
     durable: bool = True  # hold the response until the message is on disk
 
 
-class Route(_Strict, frozen=True):
+class Route(Strict, frozen=True):
     match: Match
     service: ServiceName
     policies: tuple[PolicyUse, ...] = ()
@@ -183,17 +143,17 @@ class Route(_Strict, frozen=True):
     access_log: bool = True
 
 
-class ConsumerKey(_Strict, frozen=True):
+class ConsumerKey(Strict, frozen=True):
     sha256: Sha256  # hex; `gatepost key new` prints it
 
 
-class Consumer(_Strict, frozen=True):
+class Consumer(Strict, frozen=True):
     keys: tuple[ConsumerKey, ...] = ()
     routes: tuple[RouteName, ...] | None = None  # none: every route
     metadata: dict[str, str] = {}
 
 
-class EndpointDecl(_Strict, frozen=True):
+class EndpointDecl(Strict, frozen=True):
     url: EndpointUrl
     uid: Name
     event_types: tuple[str, ...] | None = None
@@ -203,7 +163,7 @@ class EndpointDecl(_Strict, frozen=True):
     description: str = ""
 
 
-class AppDecl(_Strict, frozen=True):
+class AppDecl(Strict, frozen=True):
     name: str = ""
     endpoints: tuple[EndpointDecl, ...] = ()
 
@@ -215,7 +175,7 @@ class AppDecl(_Strict, frozen=True):
             seen.add(endpoint.uid)
 
 
-class Deliveries(_Strict, frozen=True):
+class Deliveries(Strict, frozen=True):
     schedule: tuple[Seconds, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
     jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
     timeout: Seconds = 15.0  # in total
@@ -228,7 +188,7 @@ class Deliveries(_Strict, frozen=True):
     user_agent: str = "Gatepost/{version}"
 
 
-class Live(_Strict, frozen=True):
+class Live(Strict, frozen=True):
     """Live streams, `/.well-known/mercure` on the traffic listener."""
 
     enabled: bool = True
@@ -242,17 +202,17 @@ class Live(_Strict, frozen=True):
     allow_origins: tuple[str, ...] = ()
 
 
-class AccessLog(_Strict, frozen=True):
+class AccessLog(Strict, frozen=True):
     output: str = "stdout"  # stdout, stderr, a file, or "off"
     buffer_records: Count = 50_000  # more than that unwritten: dropped and counted
 
 
-class Shutdown(_Strict, frozen=True):
+class Shutdown(Strict, frozen=True):
     drain_delay: Seconds = 0.0
     drain: Seconds = 30.0
 
 
-class Config(_Strict, frozen=True):
+class Config(Strict, frozen=True):
     listen: Listen = Listen()
     store: Store = "sqlite:///gatepost.db"
     admin_token_file: str | None = None  # beside the store otherwise

@@ -1,7 +1,7 @@
 """Policies: rules on a route's way in and out, one file each.
 
 `base.py` says what a policy is built from; `POLICIES` below is what ships. A new policy is a file with a `build`, a
-field of `config.schema.PolicyUse`, a line here and a chapter in docs/policies.md; `tests/conformance/test_policies.py`
+field of `config.PolicyUse`, a line here and a chapter in docs/policies.md; `tests/conformance/test_policies.py`
 then holds it to the contract.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gatepost.config.schema import PolicyUse
+from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
 from gatepost.policies import api_key, rate_limit
 from gatepost.policies.base import Builder, PolicyContext

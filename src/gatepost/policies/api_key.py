@@ -13,24 +13,24 @@ their logs and the events made of it have no use for the gateway's credentials.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
-from gatepost.config import schema
+from gatepost.config.policies.api_key import ApiKeyPolicy
 from gatepost.errors import Problem
 from gatepost.exchange import Consumer, Exchange, Phase, Policy, Response, problem
 from gatepost.http1.framing import SPECIAL
 from gatepost.http1.messages import FieldList, Fields, RequestHead
 from gatepost.policies.base import PolicyContext
+from gatepost.stores.access import Access
 
 LONGEST: Final = 512  # bytes; what is longer is no key, and not worth hashing
 _CHALLENGE: Final = (b"www-authenticate", b'ApiKey realm="gatepost"')  # RFC 9110 §11.6.1: a 401 names a scheme
 
 
-def build(use: schema.ApiKeyPolicy, context: PolicyContext) -> ApiKey:
-    return ApiKey(use, context.consumers, context.route)
+def build(use: ApiKeyPolicy, context: PolicyContext) -> ApiKey:
+    return ApiKey(use, context.access, context.route)
 
 
 def new_key() -> tuple[str, str]:
@@ -45,13 +45,13 @@ class ApiKey(Policy):
     name = "api_key"
     phase = Phase.IDENTIFY
 
-    def __init__(self, config: schema.ApiKeyPolicy, consumers: Mapping[bytes, Consumer], route: str) -> None:
+    def __init__(self, config: ApiKeyPolicy, access: Access, route: str) -> None:
         """Raises ValueError where `header` is one that the gateway decides by itself."""
         self._header = config.header.lower().encode()
         if self._header in SPECIAL:
             raise ValueError(f"header: {config.header} has a meaning of its own in HTTP and cannot carry a key")
         self._query = None if config.query is None else config.query.encode() + b"="
-        self._consumers = consumers
+        self._by_key = access.by_key
         self._route = route
         where = f"the {config.header} header"
         if config.query is not None:
@@ -78,7 +78,7 @@ class ApiKey(Policy):
         if len(keys) != 1:
             return problem(x.id, self._doubled if keys else self._missing, [_CHALLENGE])
         key = keys[0]
-        consumer = self._consumers.get(sha256(key).digest()) if len(key) <= LONGEST else None
+        consumer = self._by_key(sha256(key).digest()) if len(key) <= LONGEST else None
         if consumer is None:
             return problem(x.id, self._unknown, [_CHALLENGE])
         x.consumer = consumer

@@ -5,14 +5,15 @@ The contract of a policy itself is `exchange.Policy`; here is what a builder get
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from gatepost.config import schema
-from gatepost.exchange import Consumer, Policy
-from gatepost.policies.limiters import LimiterStates
+from gatepost.exchange import Policy
+from gatepost.notices import SILENT, Notices
+from gatepost.policies.states import States
+from gatepost.stores.access import Access
 
 _Use = TypeVar("_Use")
 
@@ -21,22 +22,9 @@ Builder: TypeAlias = "Callable[[_Use, PolicyContext], Policy]"
 
 
 class PolicyContext(msgspec.Struct, frozen=True):
-    """The surroundings of one route's policies. `states` is the app's and outlives every snapshot."""
+    """The surroundings of one route's policies. `states` and `notices` are the app's and outlive every snapshot."""
 
     route: str
-    consumers: Mapping[bytes, Consumer]  # by the SHA-256 of each key: `consumer_index`
-    states: LimiterStates
-
-
-def consumer_index(consumers: Mapping[str, schema.Consumer]) -> dict[bytes, Consumer]:
-    """Every declared key's digest and whose it is. Raises ValueError where two consumers have the same key."""
-    index: dict[bytes, Consumer] = {}
-    for name, declared in consumers.items():
-        routes = None if declared.routes is None else frozenset(declared.routes)
-        consumer = Consumer(name, routes, declared.metadata)
-        for key in declared.keys:
-            digest = bytes.fromhex(key.sha256)
-            other = index.setdefault(digest, consumer)
-            if other is not consumer:
-                raise ValueError(f"consumers.{name} has a key that consumers.{other.id} has too")
-    return index
+    access: Access
+    states: States
+    notices: Notices = SILENT

@@ -20,11 +20,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from math import ceil, inf
 from typing import Any, Final, Generic, TypeAlias, TypeVar
-from weakref import WeakValueDictionary
 
 EXACT_UP_TO: Final = 1_024
 MAX_KEYS: Final = 1 << 20  # 120 MiB where each was seen once
@@ -289,21 +288,3 @@ class Gcra(Limiter[float]):
 
     def _over(self, state: float, now: float) -> bool:
         return state <= now
-
-
-class LimiterStates:
-    """The limiters that snapshots share: a limit whose definition a reload does not change goes on counting.
-
-    A limiter lives as long as a policy holds it, so one that no snapshot uses any more is forgotten by itself.
-    """
-
-    __slots__ = ("_limiters",)
-
-    def __init__(self) -> None:
-        self._limiters: WeakValueDictionary[Hashable, Limiter[Any]] = WeakValueDictionary()
-
-    def get(self, state_key: Hashable, make: Callable[[], Limiter[Any]]) -> Limiter[Any]:
-        limiter = self._limiters.get(state_key)
-        if limiter is None:
-            limiter = self._limiters[state_key] = make()
-        return limiter

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from gatepost.config import schema
+from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.errors import Problem
 from gatepost.exchange import Exchange, Limit, Response, problem
 from gatepost.http1.messages import FieldList
@@ -22,13 +22,13 @@ from gatepost.policies.keys import Key, key_by
 from gatepost.policies.limiters import EXACT_UP_TO, Gcra, Limiter, SlidingBuckets, SlidingLog
 
 
-def build(use: schema.RateLimitPolicy, context: PolicyContext) -> RateLimit:
+def build(use: RateLimitPolicy, context: PolicyContext) -> RateLimit:
     # What is counted goes on over a reload if the whole definition stays. The key by which it is counted is part of it.
     limiter = context.states.get((context.route, use), lambda: limiter_for(use))
     return RateLimit(use, limiter, key_by(use.by))
 
 
-def limiter_for(config: schema.RateLimitPolicy) -> Limiter[Any]:
+def limiter_for(config: RateLimitPolicy) -> Limiter[Any]:
     if config.algorithm == "gcra":
         return Gcra(config.limit, config.window, config.burst or config.limit)
     if config.limit <= EXACT_UP_TO:
@@ -41,7 +41,7 @@ class RateLimit(Limit):
 
     name = "rate_limit"
 
-    def __init__(self, config: schema.RateLimitPolicy, limiter: Limiter[Any], key: Key) -> None:
+    def __init__(self, config: RateLimitPolicy, limiter: Limiter[Any], key: Key) -> None:
         self._limiter = limiter
         self._key = key.of
         self.needs_request_body = key.needs_body
@@ -96,6 +96,6 @@ class RateLimit(Limit):
         x.response_fields = fields.plus(added, lines) if type(fields) is FieldList else [*fields, *added]
 
 
-def _policy(config: schema.RateLimitPolicy) -> tuple[bytes, int, int]:
+def _policy(config: RateLimitPolicy) -> tuple[bytes, int, int]:
     # Both are integers in the draft: a window of half a second is told as one of a second.
     return config.name.encode(), config.limit, ceil(config.window)

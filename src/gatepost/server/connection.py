@@ -15,18 +15,18 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, cast
 
 from gatepost import log
 from gatepost.errors import INTERNAL, ProtocolError
 from gatepost.exchange import (
     NO_FIELDS,
+    Answer,
     Collected,
     Downstream,
     Exchange,
     Response,
-    Route,
     Sink,
     Source,
     TunnelEnd,
@@ -44,6 +44,8 @@ from gatepost.server.clients import stranger, through_proxy, trace_lines
 from gatepost.server.gate import Gate
 from gatepost.server.refusals import METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
 from gatepost.server.routing import Found, MethodNotAllowed
+
+Steps: TypeAlias = tuple[Callable[[Exchange], Answer], ...]
 
 LOOK_AHEAD: Final = 65_536  # bytes of pipelined requests, or of a body that nobody has asked for yet
 LINGER: Final = 2.0  # seconds in which what a refused client still sends is thrown away, so that it can read why
@@ -88,6 +90,7 @@ class Connection(asyncio.Protocol):
         "_source",
         "_transport",
         "_tunnel",
+        "_waiting",
         "_writing",
         "_x",
         "deadline",
@@ -103,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._sink: Sink | None = None
         self._source: Source | None = None
         self._tunnel: TunnelEnd | None = None
+        self._waiting: asyncio.Task[None] | None = None  # for a policy
         self._decoder: ChunkedDecoder | None = None
         self._body_open = False  # bytes of the request body are still to come
         self._body_left = 0
@@ -307,7 +311,7 @@ class Connection(asyncio.Protocol):
             limit = min(body_limit, gate.limits.buffered_body_bytes)
             self.receive(x, Collected(limit, lambda body: self._buffered(x, body)))
             return
-        self._run(x, route)
+        self._run(x, route.on_request)
 
     def _frame_body(self, x: Exchange, head: RequestHead, limit: int) -> None:
         framing = head.framing
@@ -332,37 +336,38 @@ class Connection(asyncio.Protocol):
 
     # Policies and the handler.
 
-    def _run(self, x: Exchange, route: Route) -> None:
+    def _run(self, x: Exchange, steps: Steps) -> None:
         try:
-            if route.steps:
-                x.loop.create_task(self._run_waiting(x, route))
-                return
-            for step in route.on_request:
+            for step in steps:
                 answer = step(x)
                 if answer is not None:
-                    x.outcome = answer.outcome
-                    x.downstream.respond(x, answer.status, answer.fields, answer.body)
+                    if type(answer) is Response:
+                        x.outcome = answer.outcome
+                        x.downstream.respond(x, answer.status, answer.fields, answer.body)
+                    else:
+                        # Only what memory cannot tell costs a task.
+                        later = steps[steps.index(step) + 1 :]
+                        self._waiting = x.loop.create_task(self._wait(x, cast("Awaitable[Any]", answer), later))
                     return
-            route.handler.handle(x)
+            x.route.handler.handle(x)
         except Exception as error:
             self._broken(x, error)
 
-    async def _run_waiting(self, x: Exchange, route: Route) -> None:
+    async def _wait(self, x: Exchange, answer: Awaitable[Response | None], later: Steps) -> None:
         try:
-            for waits, step in route.steps:
-                answer = step(x)
-                if waits:
-                    answer = await cast("Awaitable[Response | None]", answer)
-                    if self._x is not x:
-                        return  # the client left meanwhile
-                if answer is not None:
-                    answer = cast("Response", answer)
-                    x.outcome = answer.outcome
-                    x.downstream.respond(x, answer.status, answer.fields, answer.body)
-                    return
-            route.handler.handle(x)
+            response = await answer
         except Exception as error:
             self._broken(x, error)
+            return
+        if self._x is not x:
+            return
+        self._waiting = None
+        self._run(x, later if response is None else (lambda _: response,))
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _buffered(self, x: Exchange, body: bytes | None) -> None:
         if self._x is not x:
@@ -371,7 +376,7 @@ class Connection(asyncio.Protocol):
             self._fail(too_large(min(self._body_limit, self._gate.limits.buffered_body_bytes)))
         else:
             x.body = body
-            self._run(x, x.route)
+            self._run(x, x.route.on_request)
 
     def _broken(self, x: Exchange, error: Exception) -> None:
         """A fault of ours, or of a policy: the client gets a 500, the log what happened."""
@@ -670,6 +675,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive = False
         sink, self._sink = self._sink, None
         self._source = None
+        self._stop_waiting()
         if x.route is not self._gate.nowhere:
             x.route.handler.client_gone(x)
         if sink is not None:
@@ -688,6 +694,7 @@ class Connection(asyncio.Protocol):
         if x is None:
             x = self._unparsed()
         else:
+            self._stop_waiting()
             sink, self._sink = self._sink, None
             if sink is not None:
                 x.route.handler.client_gone(x)

@@ -8,13 +8,15 @@ import pytest
 from tests.support.exchanges import make_exchange
 
 from gatepost.config import schema
+from gatepost.config.policies.api_key import ApiKeyPolicy
 from gatepost.config.secrets import Secret
 from gatepost.exchange import Exchange, Phase, Response
 from gatepost.http1.messages import Fields
 from gatepost.http1.request import HeadLimits, RequestParser
 from gatepost.policies.api_key import LONGEST, ApiKey, build, new_key
-from gatepost.policies.base import PolicyContext, consumer_index
-from gatepost.policies.limiters import LimiterStates
+from gatepost.policies.base import PolicyContext
+from gatepost.policies.states import States
+from gatepost.stores.access import Access
 
 KEY, DIGEST = new_key()
 OTHER, OTHER_DIGEST = new_key()
@@ -25,11 +27,11 @@ def declared(*digests: str, routes: tuple[str, ...] | None = None) -> schema.Con
     return schema.Consumer(keys=keys, routes=routes, metadata={"tier": "gold"})
 
 
-CONSUMERS = consumer_index({"web-shop": declared(DIGEST, routes=("create-order",)), "partner": declared(OTHER_DIGEST)})
+CONSUMERS = Access({"web-shop": declared(DIGEST, routes=("create-order",)), "partner": declared(OTHER_DIGEST)})
 
 
 def policy(route: str = "create-order", **config: Any) -> ApiKey:
-    return build(schema.ApiKeyPolicy(**config), PolicyContext(route, CONSUMERS, LimiterStates()))
+    return build(ApiKeyPolicy(**config), PolicyContext(route, CONSUMERS, States()))
 
 
 def ask(policy: ApiKey, fields: Fields, target: str = "/orders") -> tuple[Exchange, Response | None]:
@@ -137,7 +139,7 @@ def test_a_header_with_a_meaning_of_its_own_is_refused() -> None:
 
 def test_two_consumers_cannot_have_one_key() -> None:
     with pytest.raises(ValueError, match=r"consumers\.b has a key that consumers\.a has too"):
-        consumer_index({"a": declared(DIGEST), "b": declared(DIGEST)})
+        Access({"a": declared(DIGEST), "b": declared(DIGEST)})
 
 
 def test_a_new_key_is_long_and_its_hash_is_what_the_file_wants() -> None:
@@ -173,7 +175,7 @@ def test_what_one_policy_saw_is_nothing_to_another() -> None:
     parser = RequestParser(HeadLimits())
     assert repeated(parser, policy())[1] == "web-shop"
     assert repeated(parser, policy("list-orders"))[1] == "key-not-allowed"
-    nobody = build(schema.ApiKeyPolicy(), PolicyContext("create-order", {}, LimiterStates()))  # a reload took them out
+    nobody = build(ApiKeyPolicy(), PolicyContext("create-order", Access(), States()))  # a reload took them out
     assert repeated(parser, nobody)[1] == "key-unknown"
     assert repeated(parser, policy())[1] == "web-shop"
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.policies.limiters import EXACT_UP_TO, Gcra, Limiter, LimiterStates, SlidingBuckets, SlidingLog
+from gatepost.policies.limiters import EXACT_UP_TO, Gcra, Limiter, SlidingBuckets, SlidingLog
+from gatepost.policies.states import States
 
 SLIDING: list[Callable[[int, float], Limiter[Any]]] = [SlidingLog, SlidingBuckets]
 
@@ -188,7 +189,7 @@ def test_a_key_that_shared_a_count_does_not_begin_anew_within_the_window() -> No
 
 
 def test_a_limiter_lives_as_long_as_somebody_holds_it() -> None:
-    states = LimiterStates()
+    states = States()
     one = states.get("a", lambda: SlidingLog(1, 1.0))
     assert states.get("a", lambda: SlidingLog(1, 1.0)) is one
     assert states.get("b", lambda: SlidingLog(1, 1.0)) is not one

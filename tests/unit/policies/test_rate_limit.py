@@ -7,18 +7,21 @@ import pytest
 from tests.support.exchanges import make_exchange
 
 from gatepost.clock import ManualClock
-from gatepost.config import schema
+from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.exchange import Consumer, Exchange, Response
 from gatepost.http1.messages import Fields
 from gatepost.policies import check_together
 from gatepost.policies.base import PolicyContext
-from gatepost.policies.limiters import Gcra, LimiterStates, SlidingBuckets, SlidingLog
+from gatepost.policies.limiters import Gcra, SlidingBuckets, SlidingLog
 from gatepost.policies.rate_limit import RateLimit, build, limiter_for
+from gatepost.policies.states import States
+from gatepost.stores.access import Access
 
 
-def policy(states: LimiterStates | None = None, route: str = "create-order", **config: Any) -> RateLimit:
-    use = schema.RateLimitPolicy(**({"limit": 2, "window": 60.0} | config))
-    return build(use, PolicyContext(route, {}, states or LimiterStates()))
+def policy(states: States | None = None, route: str = "create-order", **config: Any) -> RateLimit:
+    use = RateLimitPolicy(**({"limit": 2, "window": 60.0} | config))
+    return build(use, PolicyContext(route, Access(), states or States()))
 
 
 def ask(limits: list[RateLimit], clock: ManualClock, fields: Fields | None = None, **known: Any) -> tuple[Any, Any]:
@@ -135,7 +138,7 @@ def test_the_body_is_waited_for_where_it_is_what_counts() -> None:
 
 
 def test_a_reload_goes_on_counting_where_the_definition_stays() -> None:
-    clock, states = ManualClock(), LimiterStates()
+    clock, states = ManualClock(), States()
     before = policy(states, limit=1)
     ask([before], clock)
     assert ask([policy(states, limit=1)], clock)[1] is not None
@@ -146,7 +149,7 @@ def test_a_reload_goes_on_counting_where_the_definition_stays() -> None:
 
 def test_the_algorithm_follows_the_file() -> None:
     def of(**config: Any) -> Any:
-        return limiter_for(schema.RateLimitPolicy(window=60.0, **config))
+        return limiter_for(RateLimitPolicy(window=60.0, **config))
 
     assert isinstance(of(limit=1024), SlidingLog)
     assert isinstance(of(limit=1025), SlidingBuckets)
@@ -162,8 +165,8 @@ def test_gcra_lets_a_burst_pass_and_then_the_rate() -> None:
 
 
 def test_two_limits_of_a_route_need_two_names() -> None:
-    def use(name: str) -> schema.PolicyUse:
-        return schema.PolicyUse(rate_limit=schema.RateLimitPolicy(limit=1, window=1.0, name=name))
+    def use(name: str) -> PolicyUse:
+        return PolicyUse(rate_limit=RateLimitPolicy(limit=1, window=1.0, name=name))
 
     check_together([use("a"), use("b")])
     with pytest.raises(ValueError, match="two rate limits of one route are named a"):
