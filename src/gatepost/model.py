@@ -6,7 +6,7 @@ Outside they are a typed id (`app_…`, `ep_…`) or the `uid` that their creato
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,71 @@ class Secret(msgspec.Struct, frozen=True):
     expires: float | None = None
 
 
+class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Several messages in one request: it goes once one of the three is reached."""
+
+    messages: int = 100
+    bytes: int = 262_144
+    wait: float = 1.0  # seconds, from the first message on
+    format: Literal["envelope", "cloudevents"] = "envelope"
+
+
+class Signing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The fields that carry a message's id, time and signature; `webhook-*` unless the endpoint asks otherwise."""
+
+    prefix: str = "webhook"  # `<prefix>-id`, `<prefix>-timestamp`, `<prefix>-signature`
+    svix: bool = False  # the same once more as `svix-*`
+    http_signature: bool = False  # RFC 9421 beside them
+
+
+class Basic(msgspec.Struct, frozen=True, tag="basic", tag_field="kind", forbid_unknown_fields=True):
+    username: str
+    password: str
+
+
+class Bearer(msgspec.Struct, frozen=True, tag="bearer", tag_field="kind", forbid_unknown_fields=True):
+    token: str
+
+
+class ClientCredentials(msgspec.Struct, frozen=True, tag="oauth2", tag_field="kind", forbid_unknown_fields=True):
+    """RFC 6749 §4.4."""
+
+    token_url: str
+    client_id: str
+    client_secret: str
+    scope: str = ""
+
+
+class ClientCertificate(msgspec.Struct, frozen=True, tag="mtls", tag_field="kind", forbid_unknown_fields=True):
+    certificate: str  # PEM
+    key: str  # PEM
+
+
+Auth: TypeAlias = Basic | Bearer | ClientCredentials | ClientCertificate
+
+
+class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an endpoint may ask for beyond its URL and filters. Stored as one JSON object: a new setting is a field here,
+    and no migration."""
+
+    # What it gets.
+    filter: str = ""  # CEL over the message; "": everything that type and channels let through
+    transform: str = ""  # CEL that makes the body; "": the payload as it came
+    payload: Literal["full", "thin"] = "full"  # thin: ids, and a link to fetch the rest
+    encoding: Literal["", "gzip", "zstd"] = ""  # what it takes compressed
+    batch: Batching | None = None
+    # When and how fast.
+    schedule: tuple[float, ...] | None = None  # seconds between tries; None: the configuration's
+    deadline: float | None = None  # seconds after acceptance; then a delivery is exhausted, whatever the schedule says
+    concurrency: int | None = None  # requests under way
+    ordering: str = ""  # "endpoint", or CEL over the message: one after another among those of the same key
+    # How.
+    signing: Signing = Signing()
+    auth: Auth | None = None
+    destination: str = "webhook"  # what sends: one of `destinations`
+    options: dict[str, str] = {}  # of that destination
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     key: int
     id: int
@@ -52,6 +117,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     declared: bool = False
     created: float = 0.0
     updated: float = 0.0
+    settings: EndpointSettings = EndpointSettings()
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from gatepost import ids
 from gatepost.clock import ManualClock
 from gatepost.errors import StoreUnavailable
 from gatepost.lifecycle import State
-from gatepost.model import App, Delivery, Endpoint, Secret, Trigger
+from gatepost.model import App, Batching, Bearer, Delivery, Endpoint, EndpointSettings, Secret, Trigger
 from gatepost.stores.base import Accepted, EventIdTaken, Filter, Outcome, Refused, Repeated, Store
 
 IMPLEMENTATIONS = [SqliteUnderTest]
@@ -676,6 +676,9 @@ class TestDirectory:
                 rate_limit=5,
                 metadata={"k": "v"},
                 declared=True,
+                settings=EndpointSettings(
+                    filter="payload.total > 10", schedule=(1.0, 2.5), batch=Batching(messages=7), auth=Bearer("t0ken")
+                ),
             )
         )
         plain = await store.put_endpoint(Endpoint(0, 0, app.key, "https://plain.example/"))

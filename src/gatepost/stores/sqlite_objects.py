@@ -46,6 +46,7 @@ def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float) 
     e = endpoint
     event_types, channels = names_or_null(e.event_types), names_or_null(e.channels)
     headers, secrets, metadata = to_json(e.headers), to_json(e.secrets), to_json(e.metadata)
+    settings = to_json(e.settings)
     try:
         if e.key == 0:
             created = e.created or now
@@ -53,7 +54,7 @@ def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float) 
                 _SQL["insert_endpoint"],
                 (
                     identifier, e.app, e.uid, e.url, e.description, event_types, channels, headers, secrets,
-                    e.disabled, e.version, e.rate_limit, metadata, e.declared, created, now,
+                    e.disabled, e.version, e.rate_limit, metadata, e.declared, created, now, settings,
                 ),
             ).get  # fmt: skip
             return msgspec.structs.replace(e, key=key, id=identifier, created=created, updated=now)
@@ -61,7 +62,7 @@ def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float) 
             _SQL["update_endpoint"],
             (
                 e.uid, e.url, e.description, event_types, channels, headers, secrets,
-                e.disabled, e.version, e.rate_limit, metadata, e.declared, now, e.key, e.app,
+                e.disabled, e.version, e.rate_limit, metadata, e.declared, now, settings, e.key, e.app,
             ),
         ).fetchone()  # fmt: skip
     except apsw.ConstraintError:

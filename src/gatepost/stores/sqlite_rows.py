@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gatepost.lifecycle import State
-from gatepost.model import App, Attempt, Delivery, Endpoint, Message, Secret
+from gatepost.model import App, Attempt, Delivery, Endpoint, EndpointSettings, Message, Secret
 
 Row: TypeAlias = tuple[Any, ...]
 
 _to_json = msgspec.json.Encoder().encode
 _texts = msgspec.json.Decoder(tuple[str, ...]).decode
 _strings = msgspec.json.Decoder(dict[str, str]).decode
+_settings = msgspec.json.Decoder(EndpointSettings).decode
 _secrets = msgspec.json.Decoder(tuple[Secret, ...]).decode
 
 
@@ -46,7 +47,7 @@ def app_of(row: Row) -> App:
 def endpoint_of(row: Row) -> Endpoint:
     (
         key, identifier, app, url, uid, description, event_types, channels, headers, secrets, disabled, version,
-        rate_limit, metadata, declared, created, updated,
+        rate_limit, metadata, declared, created, updated, settings,
     ) = row  # fmt: skip
     return Endpoint(
         key=key,
@@ -66,6 +67,7 @@ def endpoint_of(row: Row) -> Endpoint:
         declared=bool(declared),
         created=created,
         updated=updated,
+        settings=_settings(settings),
     )
 
 

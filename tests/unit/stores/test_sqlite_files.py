@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from gatepost.stores.sqlite_files import APPLICATION_ID, Lock, open_reader, open
 
 def structure(connection: apsw.Connection) -> list[tuple[str, str, str]]:
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
-    return [(kind, name, sql and " ".join(_uncommented(sql).split())) for kind, name, sql in rows]
+    return [(kind, name, sql and _bare(sql)) for kind, name, sql in rows]
 
 
-def _uncommented(sql: str) -> str:
-    return "\n".join(line.split("--")[0] for line in sql.splitlines())
+def _bare(sql: str) -> str:
+    """Without comments and white space: SQLite keeps both, and what ALTER TABLE adds stands behind them."""
+    words = " ".join(line.split("--")[0] for line in sql.splitlines()).split()
+    return re.sub(r" ?([(),]) ?", r"\1", " ".join(words))
 
 
 def test_migrations_end_where_the_schema_stands() -> None:

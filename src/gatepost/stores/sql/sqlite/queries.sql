@@ -75,23 +75,23 @@ WHERE key = ? AND life = 0 RETURNING id, created;
 UPDATE app SET life = 2, uid = NULL WHERE key = ? AND life = 0;
 
 -- name: delete_endpoints_of_app
-UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]' WHERE app = ? AND life = 0 RETURNING key;
+UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]', settings = '{}' WHERE app = ? AND life = 0 RETURNING key;
 
 -- name: app_is_alive
 SELECT 1 FROM app WHERE key = ? AND life = 0;
 
 -- name: insert_endpoint
 INSERT INTO endpoint (id, app, uid, url, description, event_types, channels, headers, secrets, disabled, version,
-                      rate_limit, metadata, declared, created, updated)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING key;
+                      rate_limit, metadata, declared, created, updated, settings)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING key;
 
 -- name: update_endpoint
 UPDATE endpoint SET uid = ?, url = ?, description = ?, event_types = ?, channels = ?, headers = ?, secrets = ?,
-                    disabled = ?, version = ?, rate_limit = ?, metadata = ?, declared = ?, updated = ?
+                    disabled = ?, version = ?, rate_limit = ?, metadata = ?, declared = ?, updated = ?, settings = ?
 WHERE key = ? AND app = ? AND life = 0 RETURNING id, created;
 
 -- name: delete_endpoint
-UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]' WHERE key = ? AND life = 0 RETURNING key;
+UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]', settings = '{}' WHERE key = ? AND life = 0 RETURNING key;
 
 -- name: endpoints_to_sweep
 SELECT key FROM endpoint WHERE life = 1;
@@ -132,7 +132,7 @@ SELECT key, id, name, uid, metadata, throttle_rate, declared, created, updated F
 
 -- name: endpoints
 SELECT key, id, app, url, uid, description, event_types, channels, headers, secrets, disabled, version, rate_limit,
-       metadata, declared, created, updated
+       metadata, declared, created, updated, settings
 FROM endpoint WHERE life = 0 ORDER BY key;
 
 -- name: next_due

@@ -36,7 +36,8 @@ CREATE TABLE endpoint (
     declared INTEGER NOT NULL,
     created REAL NOT NULL,
     updated REAL NOT NULL,
-    life INTEGER NOT NULL DEFAULT 0         -- 0 alive, 1 deleted with deliveries still to cancel, 2 deleted
+    life INTEGER NOT NULL DEFAULT 0,        -- 0 alive, 1 deleted with deliveries still to cancel, 2 deleted
+    settings TEXT NOT NULL DEFAULT '{}'     -- JSON object: model.EndpointSettings
 );
 CREATE UNIQUE INDEX endpoint_uid ON endpoint (app, uid) WHERE uid IS NOT NULL;
 CREATE INDEX endpoint_of_app ON endpoint (app);
