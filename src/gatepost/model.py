@@ -78,8 +78,8 @@ Auth: TypeAlias = Basic | Bearer | ClientCredentials | ClientCertificate
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What an endpoint may ask for beyond its URL and filters. Stored as one JSON object: a new setting is a field here,
-    and no migration."""
+    """What an endpoint may ask for beyond its URL and filters. Stored as one JSON object: a new setting is a field
+    here, and no migration."""
 
     # What it gets.
     filter: str = ""  # CEL over the message; "": everything that type and channels let through
