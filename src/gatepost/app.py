@@ -40,6 +40,7 @@ from gatepost.events.journal import Journal
 from gatepost.exchange import Route
 from gatepost.net.cares import CaresLookup
 from gatepost.net.deadlines import Deadlines
+from gatepost.net.fetch import Fetcher
 from gatepost.net.guard import Guard
 from gatepost.net.listen import BACKLOG, listen
 from gatepost.net.resolve import Resolver
@@ -120,7 +121,9 @@ class Node:
         await declare(config, self.store, clock)
         await self.deliveries.start()
 
-        self.ground = Ground(resolver, self.deadlines, States(), SILENT, ingest, self.journal, self.live)
+        self.ground = Ground(
+            resolver, self.deadlines, States(), SILENT, ingest, self.journal, self.live, Fetcher(resolver)
+        )
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         api = create_api(self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard)
         self.api = AsgiHandler(api)

@@ -21,6 +21,7 @@ from gatepost.events.journal import Journal
 from gatepost.exchange import Handler, Policy, Route
 from gatepost.net.addresses import Networks
 from gatepost.net.deadlines import Deadlines
+from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.net.resolve import Resolver
 from gatepost.net.tls import client_context, server_context
 from gatepost.notices import SILENT, Notices
@@ -49,6 +50,7 @@ class Ground(NamedTuple):
     ingest: Ingest
     journal: Journal
     live: Handler | None
+    fetcher: Fetcher = OFFLINE
 
 
 class Traffic(NamedTuple):
@@ -82,7 +84,7 @@ def compile_traffic(
     faults = Faults(file, loaded)
     upstreams = _upstreams(config, ground, known or {}, faults)
     router: Router[Route] = Router()
-    for name, decl, policies, rules in _routes(config, faults, ground.states, ground.notices):
+    for name, decl, policies, rules in _routes(config, faults, ground.states, ground.notices, ground.fetcher):
         yield
         upstream = upstreams.get(decl.service)
         if upstream is None:
@@ -139,7 +141,7 @@ def trusted(config: Config) -> Callable[[str], bool] | None:
 
 
 def _routes(
-    config: Config, faults: Faults, states: States, notices: Notices
+    config: Config, faults: Faults, states: States, notices: Notices, fetcher: Fetcher = OFFLINE
 ) -> Generator[tuple[str, schema.Route, list[Policy], list[Rule]], None, None]:
     try:
         access = Access(config.consumers)
@@ -148,7 +150,7 @@ def _routes(
         faults.add("consumers", error)
     for name, decl in config.routes.items():
         path = f"routes.{name}"
-        context = PolicyContext(name, access, states, notices)
+        context = PolicyContext(name, access, states, notices, fetcher)
         policies: list[Policy] = []
         for place, use in enumerate(decl.policies):
             try:

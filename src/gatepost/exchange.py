@@ -102,6 +102,10 @@ class Downstream(ResponseSink, Protocol):
         `source.send` from the first `resume` of the client's end on, which is returned."""
         ...
 
+    def peer_certificate(self) -> bytes | None:
+        """The certificate that the client showed and TLS verified, in DER; None without one."""
+        ...
+
 
 class TunnelEnd(Sink, Source, Protocol):
     """One end of a tunnel: bytes both ways. `finish` is a half-close."""

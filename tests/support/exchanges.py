@@ -26,6 +26,7 @@ class RecordingDownstream:
     receiver: Sink | None = None  # where the request body flows
     informational_heads: list[int] = field(default_factory=list)
     on_end: Callable[[], None] | None = None
+    certificate: bytes | None = None  # DER, of the client
 
     @property
     def silent(self) -> bool:
@@ -87,6 +88,9 @@ class RecordingDownstream:
         self.calls.append("tunnel")
         self.status = status
         return source
+
+    def peer_certificate(self) -> bytes | None:
+        return self.certificate
 
     def _ended(self) -> None:
         if self.on_end is not None:

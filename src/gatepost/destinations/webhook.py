@@ -16,8 +16,8 @@ from gatepost.clock import Clock
 from gatepost.config.schema import Deliveries as Settings
 from gatepost.destinations import headers
 from gatepost.destinations.base import Done, Result
-from gatepost.destinations.response import Response
 from gatepost.errors import GatepostError, ProtocolError, SignatureError
+from gatepost.http1.whole import Response
 from gatepost.model import JSON, Endpoint
 from gatepost.net.deadlines import NEVER, Deadlines
 from gatepost.net.dial import dial

@@ -149,6 +149,9 @@ class Stage:
         x.held = False  # what is said in a tunnel is no response
         return self._downstream.tunnel(x, status, fields, source)
 
+    def peer_certificate(self) -> bytes | None:
+        return self._downstream.peer_certificate()
+
     # Making messages
 
     def _applying(self, x: Exchange, status: int, fields: Fields) -> list[Rule]:

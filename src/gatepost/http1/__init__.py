@@ -3,6 +3,7 @@
 - `messages.py`: what a head says.
 - `framing.py`: the rules that llhttp leaves to us, and which fields are the gateway's own.
 - `request.py`: one head at a time through llhttp, then through those rules; `response.py`: one head by its lines.
+- `whole.py`: a whole response, bounded, to what the gateway itself asks.
 - `chunked.py`: the chunked coding, both ways.
 - `targets.py`: what a request target names: the one rule for paths.
 - `writer.py`: heads as bytes.

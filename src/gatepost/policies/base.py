@@ -10,7 +10,9 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from gatepost.clock import Clock, SystemClock
 from gatepost.exchange import Policy
+from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.notices import SILENT, Notices
 from gatepost.policies.states import States
 from gatepost.stores.access import Access
@@ -22,9 +24,12 @@ Builder: TypeAlias = "Callable[[_Use, PolicyContext], Policy]"
 
 
 class PolicyContext(msgspec.Struct, frozen=True):
-    """The surroundings of one route's policies. `states` and `notices` are the app's and outlive every snapshot."""
+    """The surroundings of one route's policies. `states`, `notices` and `fetcher` are the app's and outlive every
+    snapshot."""
 
     route: str
     access: Access
     states: States
     notices: Notices = SILENT
+    fetcher: Fetcher = OFFLINE
+    clock: Clock = SystemClock()

@@ -621,6 +621,10 @@ class Connection(asyncio.Protocol):
         self._write(writer.response_head(x.status, x.response_fields, b"x-request-id: %b\r\n" % x.id))
         return _ClientEnd(self)
 
+    def peer_certificate(self) -> bytes | None:
+        tls = self._transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.getpeercert(binary_form=True)
+
     def _flow(self) -> None:
         """What came before the tunnel stood goes into it; then bytes flow as they come."""
         tunnel = self._tunnel

@@ -1,4 +1,5 @@
-"""One response to a webhook, from bytes as they arrive: its status, and its body as far as it is kept. Pure."""
+"""One response that the gateway itself asked for, from bytes as they arrive: its head, and its body as far as it is
+kept. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +7,11 @@ from typing import Final
 
 from gatepost.errors import Problem, ProtocolError
 from gatepost.http1.chunked import ChunkedDecoder
-from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE
+from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, Fields
 from gatepost.http1.response import ResponseParser
 
 HEAD_BYTES: Final = 32_768
 INTERIM: Final = 8  # 1xx heads before the final one
-_METHOD: Final = b"POST"
 
 
 class Response:
@@ -24,15 +24,19 @@ class Response:
         "_keep",
         "_left",
         "_limit",
+        "_method",
         "_parser",
         "_size",
         "begun",
+        "cut",
+        "fields",
         "reusable",
         "status",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, method: bytes = b"POST") -> None:
         self._limit = limit  # bytes of the body that are kept; a longer one is not read to its end
+        self._method = method  # what it answers
         self._parser = ResponseParser()
         self._head = bytearray()  # of an unfinished head
         self._keep: list[bytes] = []
@@ -42,6 +46,8 @@ class Response:
         self.status = 0
         self.begun = False  # a byte has come
         self.reusable = False  # the connection can carry another request, once the response is over
+        self.cut = False  # the body is longer than what is kept of it
+        self.fields: Fields = []  # end-to-end ones, lower-case names
         self._interim = 0
         self._chunks: ChunkedDecoder | None = None
         self._left = 0
@@ -90,13 +96,14 @@ class Response:
         return data[end + 4 :]
 
     def _read_head(self, data: bytes) -> None:
-        head = self._parser.parse(data, _METHOD)
+        head = self._parser.parse(data, self._method)
         if head.status < 200:
             self._interim += 1
             if head.status == 101 or self._interim > INTERIM:
                 raise _invalid(f"its status {head.status} was not asked for")
             return
         self.status = head.status
+        self.fields = head.fields
         self.reusable = head.keep_alive
         self._left = head.framing
         if head.framing == CHUNKED:
@@ -123,7 +130,9 @@ class Response:
             self.reusable = False  # bytes that nobody asked for
         if not over and self._size >= self._limit:
             self.reusable = False
+            self.cut = True
             return True
+        self.cut = self._size > self._limit
         return over
 
 
