@@ -24,6 +24,12 @@ from gatepost.upstream.targets import KEPT, OLDEST, Target, Upstream
 class Owner(Protocol):
     """The forwarder, as a connection sees it."""
 
+    # Seconds that it waits: for the response to begin, for its next piece, for it all since the exchange was first
+    # sent (0: without bound).
+    first_byte: float
+    idle: float
+    total: float
+
     def failed(self, connection: UpstreamConnection, x: Exchange, problem: Problem, *, retry: bool) -> None:
         """No byte of a response has gone to the client. `retry`: the target has not begun to answer either."""
         ...
@@ -77,11 +83,13 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._old_at = time.monotonic() + OLDEST
+        self.target.open += 1
         self.upstream.connections.add(self)
         self.upstream.deadlines.join(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.upstream.connections.discard(self)
+        self.target.open -= 1
         self.upstream.deadlines.leave(self)
         self.deadline = NEVER
         x = self._x
@@ -144,7 +152,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def start(self, x: Exchange, owner: Owner, data: bytes, body: bytes | None) -> None:
         """Send a request. `body` None: it follows through `send` and `finish`."""
-        upstream = self.upstream
         self._x = x
         x.upstream = self
         self._owner = owner
@@ -152,11 +159,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_head = True
         self._begun = self._got_bytes = self._endless = False
         self._received = 0
-        x.sent_upstream = now = time.monotonic()
+        now = time.monotonic()
+        if not x.sent_upstream:  # the bounds of the whole hold over every try
+            x.sent_upstream = now
         x.target = self.target.name
-        self.deadline = now + upstream.first_byte
-        if upstream.total:
-            self._total = now + upstream.total
+        self.deadline = now + owner.first_byte
+        if owner.total:
+            self._total = x.sent_upstream + owner.total
             self.deadline = min(self.deadline, self._total)
         else:
             self._total = NEVER
@@ -181,7 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._x.bytes_in += len(data)
             self.transport.write(data)
             return
-        self.deadline = min(time.monotonic() + self.upstream.config.timeouts.first_byte, self._total)
+        self.deadline = min(time.monotonic() + self._owner.first_byte, self._total)
         if self._chunked_body:
             self.transport.write(b"%x\r\n" % len(data))
             self.transport.write(data)
@@ -298,7 +307,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _idle_deadline(self, now: float) -> float:
         if self._endless:
             return self._total
-        return min(now + self.upstream.config.timeouts.idle, self._total)
+        return min(now + self._owner.idle, self._total)
 
     def _complete(self, x: Exchange, *, reusable: bool) -> None:
         """The response is whole. The connection is free before the client's side hears of it: its next request may
@@ -369,13 +378,13 @@ class UpstreamConnection(asyncio.Protocol):
                 self.target.idle.remove(self)
             self.drop()
             return
-        timeouts = self.upstream.config.timeouts
+        owner = self._owner
         if now >= self._total:
-            what, seconds = "the whole response", timeouts.total
+            what, seconds = "the whole response", owner.total
         elif self._begun:
-            what, seconds = "the next piece of the response", timeouts.idle
+            what, seconds = "the next piece of the response", owner.idle
         else:
-            what, seconds = "the response to begin", timeouts.first_byte
+            what, seconds = "the response to begin", owner.first_byte
         self._fail(
             x,
             Problem(

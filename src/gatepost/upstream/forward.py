@@ -28,10 +28,26 @@ _HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 class Forward(Handler):
     """Forwards the exchanges of one route to one service."""
 
-    __slots__ = ("_identity", "_preserve_host", "_raw", "_strip", "_tasks", "upstream")
+    __slots__ = (
+        "_identity",
+        "_preserve_host",
+        "_raw",
+        "_strip",
+        "_tasks",
+        "connect",
+        "first_byte",
+        "idle",
+        "total",
+        "upstream",
+    )
 
     def __init__(self, upstream: Upstream, *, prefix: str | None = None, identity_encoding: bool = False) -> None:
         self.upstream = upstream
+        timeouts = upstream.config.timeouts
+        self.connect = timeouts.connect
+        self.first_byte = timeouts.first_byte
+        self.idle = timeouts.idle
+        self.total = timeouts.total
         self._preserve_host = upstream.config.host == "preserve"
         self._raw = upstream.config.path == "raw"
         self._strip = prefix.encode() if prefix else b""
@@ -87,7 +103,7 @@ class Forward(Handler):
 
     async def _connect(self, x: Exchange, target: Target, tried: tuple[Target, ...]) -> None:
         upstream = self.upstream
-        timeout = upstream.config.timeouts.connect
+        timeout = self.connect
 
         def protocol() -> UpstreamConnection:
             return UpstreamConnection(upstream, target)

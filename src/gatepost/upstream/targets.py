@@ -24,12 +24,13 @@ PROBE: Final = 1.0  # seconds between tries while every target rests
 class Target:
     """One address of a service. Mutable: its pool and its health; owned by its `Upstream`."""
 
-    __slots__ = ("base", "host", "host_header", "idle", "name", "pool", "port", "rests_until", "tls", "unix")
+    __slots__ = ("base", "host", "host_header", "idle", "name", "open", "pool", "port", "rests_until", "tls", "unix")
 
     def __init__(self, url: str, pool: int, tls: ssl.SSLContext | None) -> None:
         self.name = url
         self.pool = pool
         self.idle: list[UpstreamConnection] = []
+        self.open = 0  # connections that stand, idle ones too
         self.rests_until = 0.0
         self.unix = ""
         self.tls: ssl.SSLContext | None = None
@@ -69,7 +70,6 @@ class Upstream:
         "config",
         "connections",
         "deadlines",
-        "first_byte",
         "header_bytes",
         "name",
         "resolver",
@@ -77,7 +77,6 @@ class Upstream:
         "responses",
         "server_name",
         "targets",
-        "total",
     )
 
     def __init__(
@@ -94,8 +93,6 @@ class Upstream:
         self._probe_at = 0.0
         self.responses = ResponseParser()
         # What each exchange reads of the configuration, at hand.
-        self.first_byte = config.timeouts.first_byte
-        self.total = config.timeouts.total
         self.header_bytes = config.response_header_bytes
         self.response_bytes = config.response_bytes
 

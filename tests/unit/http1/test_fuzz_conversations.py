@@ -119,6 +119,8 @@ ANSWERS = [
 class Forwarder:
     """The owner of an upstream connection: what failed before a byte went to the client."""
 
+    first_byte = idle = total = 5.0
+
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
