@@ -16,7 +16,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -80,7 +80,7 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = True  # until it has started
         self._again = False
-        self._seen: tuple[int, int, int] | None = None
+        self._seen = _stamps((file, *loaded.files))
         self._servers: list[asyncio.Server] = []
         self._certificates: list[tuple[ssl.SSLContext, Tls]] = []  # of the listeners
         self.gates: list[Gate] = []
@@ -214,7 +214,7 @@ class Node:
 
     async def _reload(self) -> None:
         started = time.monotonic()
-        self._seen = _stamp(self.file)
+        self._seen = _stamps(self._seen)
         gc.disable()  # a full collection while 10,000 routes are made stops the loop for 5 to 10 ms
         try:
             loaded = await load_in_child(self.file)
@@ -227,6 +227,7 @@ class Node:
             for context, tls in self._certificates:
                 load_certificate(context, tls.cert, tls.key)
         except ConfigError as error:
+            self._look_at((*self.loaded.files, *error.files))
             for issue in error.issues:
                 log.event(
                     "config_refused",
@@ -269,6 +270,7 @@ class Node:
             log.event("config_needs_restart", level="warning", settings=", ".join(fixed))
         self.traffic = traffic
         self.loaded = loaded
+        self._look_at(loaded.files)
         self.gates[0].use(traffic.snapshot)
         control = self.gates[1].snapshot
         self.gates[1].use(Snapshot(control.router, loaded.config.limits, trusted(loaded.config)))
@@ -276,15 +278,20 @@ class Node:
             self.access_log.reopen()
 
     async def watch(self) -> None:
-        """Reload when the file has changed and then stood still for a moment, so that half a file is not read."""
-        self._seen = _stamp(self.file)
-        last = self._seen
+        """Reload when the file, or one that it names (a certificate, a secret, a schema), has changed and then all of
+        them stood still for a moment, so that half a file is not read."""
+        last = self._seen = _stamps(self._seen)
         while True:
             await asyncio.sleep(WATCH)
-            stamp = _stamp(self.file)
-            if stamp is not None and stamp != self._seen and stamp == last:
+            stamps = _stamps(self._seen)
+            if stamps[self.file] is not None and stamps != self._seen and stamps == last:
                 self.reload()
-            last = stamp
+            last = stamps
+
+    def _look_at(self, files: Iterable[str]) -> None:
+        """What to watch from now on. A change of a file that was watched before is still to be seen."""
+        stamps = _stamps((self.file, *files))
+        self._seen = stamps | {file: stamp for file, stamp in self._seen.items() if file in stamps}
 
     # Stop.
 
@@ -381,6 +388,10 @@ async def _drained(gate: Gate, until: float) -> None:
         await asyncio.wait_for(empty, max(0.0, until - time.monotonic()))
     except TimeoutError:
         gate.kill()
+
+
+def _stamps(files: Iterable[str]) -> dict[str, tuple[int, int, int] | None]:
+    return {file: _stamp(file) for file in files}
 
 
 def _stamp(file: str) -> tuple[int, int, int] | None:

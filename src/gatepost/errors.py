@@ -40,11 +40,13 @@ class ConfigIssue(NamedTuple):
 
 
 class ConfigError(GatepostError):
-    """A configuration that cannot be used: every fault at once, in the order of the file."""
+    """A configuration that cannot be used: every fault at once, in the order of the file. `files` were read beside it:
+    mending one of them may mend it."""
 
-    def __init__(self, file: str, issues: list[ConfigIssue]) -> None:
+    def __init__(self, file: str, issues: list[ConfigIssue], files: tuple[str, ...] = ()) -> None:
         self.file = file
         self.issues = issues
+        self.files = files
         super().__init__("\n".join(f"{file}: {issue}" for issue in issues))
 
 

@@ -41,6 +41,7 @@ class _Frame(msgspec.Struct, array_like=True, tag=True, gc=False):
 class Top(_Frame):
     config: Config  # its sections empty
     lines: Any
+    files: tuple[str, ...] = ()
 
 
 class Entry(_Frame):
@@ -60,6 +61,7 @@ class Issue(_Frame):
 
 class Refused(_Frame):
     file: str
+    files: tuple[str, ...] = ()
 
 
 Frame: TypeAlias = Top | Entry | End | Issue | Refused
@@ -102,7 +104,7 @@ def main(arguments: list[str]) -> None:
     try:
         frames = _frames(load(arguments[0]))
     except ConfigError as error:
-        frames = iter([*map(Issue, error.issues), Refused(error.file)])
+        frames = iter([*map(Issue, error.issues), Refused(error.file, error.files)])
     send(sys.stdout.buffer, frames)
 
 
@@ -114,8 +116,8 @@ def send(out: BinaryIO, frames: Iterator[Frame]) -> None:
 
 
 def _frames(loaded: Loaded) -> Iterator[Frame]:
-    config, lines = loaded
-    yield Top(msgspec.structs.replace(config, **{section: {} for section in SECTIONS}), lines.top)
+    config, lines, files = loaded
+    yield Top(msgspec.structs.replace(config, **{section: {} for section in SECTIONS}), lines.top, files)
     for section in SECTIONS:
         for name, value in getattr(config, section).items():
             yield Entry(section, name, msgspec.Raw(_encode(value)), lines.entries[section][name])
@@ -141,9 +143,9 @@ async def _receive(pipe: asyncio.StreamReader) -> Loaded:
         elif isinstance(frame, Issue):
             issues.append(frame.issue)
         elif isinstance(frame, Refused):
-            raise ConfigError(frame.file, issues)
+            raise ConfigError(frame.file, issues, frame.files)
         else:
-            return Loaded(msgspec.structs.replace(top.config, **sections), Lines(top.lines, entries))
+            return Loaded(msgspec.structs.replace(top.config, **sections), Lines(top.lines, entries), top.files)
         if time.perf_counter() >= turn_ends:
             await asyncio.sleep(0)
             turn_ends = time.perf_counter() + TURN

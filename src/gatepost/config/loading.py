@@ -60,6 +60,7 @@ class Lines:
 class Loaded(NamedTuple):
     config: Config
     lines: Lines
+    files: tuple[str, ...] = ()  # absolute paths of what was read beside the file: certificates, secrets, schemas
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -122,8 +123,12 @@ def load_text(text: str | bytes, file: str = "gatepost.yaml", environ: Mapping[s
         if len(issues) > MAX_ISSUES:
             more = f"{len(issues) - MAX_ISSUES} more faults follow"
             issues = [*issues[:MAX_ISSUES], ConfigIssue("", 0, more)]
-        raise ConfigError(file, issues)
-    return Loaded(config, _lines(root))
+        raise ConfigError(file, issues, _files(reading))
+    return Loaded(config, _lines(root), _files(reading))
+
+
+def _files(reading: Reading) -> tuple[str, ...]:
+    return tuple(sorted(reading.files))
 
 
 _READ: Final = reader_of(msgspec.inspect.type_info(Config))

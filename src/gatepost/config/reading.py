@@ -36,6 +36,7 @@ class Reading:
         self.folder = folder
         self.environ = environ
         self.issues: list[ConfigIssue] = []
+        self.files: set[str] = set()  # that were read beside the configuration: a change of one is a change of it
         self._references: list[tuple[str, str, str, int]] = []
         self._hints = MAX_HINTS
 
@@ -210,7 +211,7 @@ def _value_reader(kind: inspect.Type, meta: dict[str, Any]) -> Callable[[Scalar,
         if unit in ("expression", "template"):
             return lambda node, _: node.text  # what YAML readers differ on (`true`, `1`) is CEL here
         if unit == "file":
-            return lambda node, reading: units.readable_file(_text(node), reading.folder)
+            return lambda node, reading: _file(_text(node), reading)
         if not unit:
             return lambda node, _: _text(node)
         check = units.OF_TEXT[unit]
@@ -222,10 +223,19 @@ def _secret(meta: dict[str, Any]) -> Callable[[Scalar, Reading], secrets.Secret]
     form: str | None = meta.get("form")
 
     def read(node: Scalar, reading: Reading) -> secrets.Secret:
-        value = secrets.resolve(_text(node), reading.environ, reading.folder)
+        text = _text(node)
+        value = secrets.resolve(text, reading.environ, reading.folder)
+        if text.startswith("file:"):
+            reading.files.add(str((reading.folder / text.removeprefix("file:")).absolute()))
         return secrets.Secret(units.sha256(value)) if form == "sha256" else value
 
     return read
+
+
+def _file(text: str, reading: Reading) -> str:
+    path = units.readable_file(text, reading.folder)
+    reading.files.add(path)
+    return path
 
 
 def _truth(node: Scalar) -> bool:
