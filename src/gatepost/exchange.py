@@ -24,6 +24,7 @@ import msgspec
 
 from gatepost.errors import PROBLEM_PREFIX, Problem
 from gatepost.http1.messages import Fields, RequestHead
+from gatepost.plans import Grant
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,11 +44,20 @@ class Phase(IntEnum):
 
 
 class Consumer(msgspec.Struct, frozen=True):
-    """Who calls: `routes` None opens every route."""
+    """Who calls: `routes` None opens every route. `grant` is what its plans grant; None: it has no plans, and they
+    restrict nothing."""
 
     id: str
     routes: frozenset[str] | None = None
     metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+    grant: Grant | None = None
+
+    def may_use(self, route: str, method: bytes) -> bool:
+        """Whether its own routes and one of its plans open this route for this method. Known but not allowed: 403."""
+        if self.routes is not None and route not in self.routes:
+            return False
+        return self.grant is None or self.grant.opened(route, method) is not None
 
 
 class Source(Protocol):

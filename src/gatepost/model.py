@@ -161,3 +161,66 @@ class Delivery(msgspec.Struct, frozen=True):
     state: State
     tries: int  # attempts made so far
     due: float | None  # when the next one is due, while PENDING
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """Who calls the gateway, as it is managed. `name` is what the file, expressions and the access record call it.
+
+    `plans` are names. `routes` None opens every route that the plans open, and every one where there are no plans.
+    """
+
+    key: int  # small, assigned by the store
+    id: int
+    name: str
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    plans: tuple[str, ...] = ()
+    routes: frozenset[str] | None = None
+    disabled: bool = False
+    declared: bool = False  # stands in the configuration file, which says all but its keys
+    created: float = 0.0
+    updated: float = 0.0
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A consumer's credential, as it is kept: never the key itself, only its hash and its first characters."""
+
+    id: int
+    consumer: int  # the consumer's key
+    digest: bytes  # SHA-256, 32 bytes
+    prefix: str  # the first 8 characters: enough for people to tell their keys apart
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    expires: float | None = None
+    disabled: bool = False
+    created: float = 0.0
+    updated: float = 0.0
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """So many requests in a window of so many seconds."""
+
+    limit: int
+    window: float
+
+
+class Allotment(msgspec.Struct, frozen=True):
+    """So many requests in a period: `day`, `month`, or seconds of a rolling one."""
+
+    limit: int
+    period: str | float
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What consumers may do: `routes` and `methods` None open all. Limits go by the name of the policy that asks."""
+
+    name: str
+    routes: frozenset[str] | None = None
+    methods: frozenset[str] | None = None
+    rates: dict[str, Rate] = {}
+    quotas: dict[str, Allotment] = {}
+    concurrency: int | None = None
+    metadata: dict[str, str] = {}
+    created: float = 0.0
+    updated: float = 0.0
