@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gatepost.errors import ProtocolError
+from gatepost.http1.fields import SPACE
 from gatepost.http1.framing import SPECIAL, Connection, bad_request, refuse, request_framing, valid_host, without
-from gatepost.http1.messages import CHUNKED, FieldList, Fields, RequestHead
+from gatepost.http1.messages import CHUNKED, FieldBlock, Fields, RequestHead
 from gatepost.http1.targets import split_target
 
 END_OF_HEAD: Final = b"\r\n\r\n"
@@ -17,6 +20,31 @@ _HOSTS_KEPT: Final = 1024
 _LINES_KEPT: Final = 16_384
 _LINE_KEPT: Final = 256  # bytes; a longer line is read each time
 _HEAD_KEPT: Final = 2_048  # bytes of a head that its connection remembers, three times over
+
+
+def _any_of(names: Iterable[str]) -> str:
+    """A pattern for these names in any case. Names that begin alike share a branch: where a line begins with none of
+    the first letters, which most do, one look is enough."""
+    rests: dict[str, list[str]] = {}
+    for name in sorted(names):
+        rests.setdefault(name[:1], []).append(name[1:])
+    branches = []
+    for letter, more in rests.items():
+        branch = f"[{letter}{letter.upper()}]" if letter.isalpha() else re.escape(letter)
+        branches.append(branch + _any_of(more) if any(more) else branch)
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+
+
+def _lines_of(names: str) -> re.Pattern[bytes]:
+    """Splits a block, each line of which follows a LF, into what stands between the lines of these names, and their
+    names and values. What a bare CR or LF could do to it, llhttp has refused before."""
+    return re.compile(rf"\n({names}):[ \t]*([^\r]*)\r(?=\n)".encode())
+
+
+_FIRST: Final = "".join(sorted({name[:1].decode() for name in SPECIAL}))
+_SPECIAL: Final = f"(?=[{_FIRST}{_FIRST.upper()}]){_any_of(name.decode() for name in SPECIAL)}"
+_SPECIAL_LINES: Final = _lines_of(_SPECIAL)
+_SPECIAL_AND_UNDERSCORED: Final = _lines_of(f"{_SPECIAL}|[^:_]*_[^:]*")
 
 
 class RequestLine(NamedTuple):
@@ -60,7 +88,7 @@ class RequestParser:
     read again: 0.1 µs instead of 3 (one field) or 10 (twelve). What it remembers was that client's own.
     """
 
-    __slots__ = ("_block", "_complete", "_data", "_fields", "_head", "_kept", "_limits", "_llhttp", "_special")
+    __slots__ = ("_block", "_complete", "_data", "_head", "_kept", "_limits", "_llhttp")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
@@ -68,20 +96,9 @@ class RequestParser:
         self._complete = True
         self._data = self._block = b""  # the last head, and what of it follows the request line
         self._head: RequestHead
-        self._kept: FieldList
+        self._kept: FieldBlock
 
-    # llhttp calls these two, with each field whole.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in SPECIAL:
-            self._special.append((name, value.rstrip(b" \t")))
-        elif 95 in name and not self._limits.keep_underscores:
-            return  # many upstreams read "_" as "-": X_Forwarded_For would pass as X-Forwarded-For
-        else:
-            self._fields.append((name, value))
-
-    def on_message_complete(self) -> None:
+    def on_message_complete(self) -> None:  # llhttp calls it: a head without a body, after which it takes another
         self._complete = True
 
     def parse(self, data: bytes) -> RequestHead:
@@ -91,7 +108,7 @@ class RequestParser:
         """
         if data == self._data:
             head = self._head
-            head.fields = self._kept  # a policy may have taken some out
+            head.block = self._kept  # a policy may have taken some out
             return head
         return self._parse(data)
 
@@ -103,7 +120,7 @@ class RequestParser:
         head = RequestHead()
         end = data.find(b"\r\n")
         line = data[:end]
-        block = data[end:]
+        block = data[end + 1 :]
         read = limits.lines.get(line)
         known = read is not None
         if read is None:
@@ -114,8 +131,6 @@ class RequestParser:
             self._data = data
             return head
         self._data = self._block = b""
-        fields = self._fields = head.fields = FieldList()
-        self._special = head.special = []
         if not self._complete:  # the last head announced a body, which llhttp did not see
             self._llhttp = HttpRequestParser(self)
         self._complete = False
@@ -125,7 +140,7 @@ class RequestParser:
             self._complete = False
         except HttpParserError as error:
             raise bad_request(str(error)) from None
-        if len(fields) + len(head.special) > limits.header_count:
+        if block.count(b"\n") - 2 > limits.header_count:
             raise refuse(
                 431,
                 "too-many-header-fields",
@@ -136,6 +151,7 @@ class RequestParser:
             if len(limits.lines) >= _LINES_KEPT:
                 limits.lines.clear()
             limits.lines[line] = read
+        fields = self._sort(head, block)
         self._frame(head)
         if authority is not None:
             head.host = authority  # RFC 9112 §3.2.2: it replaces what Host says
@@ -144,7 +160,7 @@ class RequestParser:
             and not head.http10
             and head.keep_alive
             and head.upgrade is None
-            and (head.fields is fields)
+            and head.block is fields
         ):
             self._data = data
             self._block = block
@@ -152,10 +168,24 @@ class RequestParser:
             self._kept = fields
         return head
 
+    def _sort(self, head: RequestHead, block: bytes) -> FieldBlock:
+        """Cut out what the gateway decides itself: `block` is the lines of the fields, with the LF before them."""
+        if 95 in block and not self._limits.keep_underscores and _underscored(block):
+            # Many upstreams read "_" as "-": X_Forwarded_For would pass as X-Forwarded-For.
+            parts = _without_underscored(_SPECIAL_AND_UNDERSCORED.split(block))
+        else:
+            parts = _SPECIAL_LINES.split(block)
+        if len(parts) == 4:  # most often it is Host alone
+            head.special = [(parts[1].lower(), parts[2].rstrip(SPACE))]
+        else:
+            head.special = [(parts[at].lower(), parts[at + 1].rstrip(SPACE)) for at in range(1, len(parts), 3)]
+        fields = head.block = FieldBlock(b"".join(parts[::3])[1:-2])
+        return fields
+
     def _repeat(self, head: RequestHead) -> None:
         """Another request line before the same fields."""
         last = self._head
-        head.fields = self._kept
+        head.block = self._kept
         head.special = last.special
         head.host = last.host
         head.framing = last.framing
@@ -249,6 +279,28 @@ class RequestParser:
             hosts.clear()
         hosts[value] = host
         return host
+
+
+def _underscored(block: bytes) -> bool:
+    """Whether a name has a "_". Values often do (x86_64): a line with one is looked at, 0.4 µs, the others are not."""
+    at = block.find(b"_")
+    while at >= 0:
+        if block.find(b":", block.rfind(b"\n", 0, at), at) < 0:
+            return True
+        at = block.find(b"_", block.find(b"\n", at))
+    return False
+
+
+def _without_underscored(parts: list[bytes]) -> list[bytes]:
+    """A split block of which those lines are gone whose names have a "_"."""
+    out = parts[:1]
+    for at in range(1, len(parts), 3):
+        name, value, after = parts[at : at + 3]
+        if 95 in name:
+            out[-1] += after
+        else:
+            out += (name, value, after)
+    return out
 
 
 def _length_required() -> ProtocolError:

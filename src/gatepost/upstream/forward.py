@@ -15,7 +15,6 @@ from gatepost.errors import INTERNAL, AddressRefused, Problem, UpstreamError
 from gatepost.exchange import Exchange, Handler, problem
 from gatepost.http1.messages import CHUNKED
 from gatepost.http1.targets import strip_prefix
-from gatepost.http1.writer import field_lines
 from gatepost.net.dial import dial, dial_unix
 from gatepost.upstream.connection import UpstreamConnection
 from gatepost.upstream.targets import Target, Upstream
@@ -181,15 +180,15 @@ class Forward(Handler):
             framing = b"transfer-encoding: chunked\r\n"
         else:
             framing = b"content-length: %d\r\n" % head.framing
-        fields = head.fields
+        block = head.block  # its bytes as they came, unless a policy changed the fields
         if self._identity:
-            fields = [f for f in fields if f[0] != b"accept-encoding"]
+            _, block = block.without(b"accept-encoding")
             framing += b"accept-encoding: identity\r\n"
         return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b%b\r\n" % (
             method,
             path,
             host,
-            field_lines(fields),
+            block.lines,
             x.forwarding,
             x.id,
             x.trace,

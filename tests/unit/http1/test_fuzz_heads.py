@@ -59,8 +59,10 @@ def request(data: bytes, parser: RequestParser | None = None) -> RequestHead | N
 
 
 def said(head: RequestHead | None) -> list[object]:
-    names = [name for name in RequestHead.__slots__ if head is not None and hasattr(head, name)]
-    return [getattr(head, name) for name in names]
+    if head is None:
+        return []
+    names = [name for name in RequestHead.__slots__ if name != "block" and hasattr(head, name)]
+    return [head.block.lines, head.fields, *(getattr(head, name) for name in names)]
 
 
 def sound(fields: Fields) -> None:

@@ -1,0 +1,142 @@
+"""Fields of a head: as a list for those who look at them, as bytes for those who only pass them on.
+
+Most requests are forwarded without anybody having looked at most of their fields. So a request's fields stay the bytes
+that they came as (`FieldBlock`), less those lines that the gateway decides itself, and become a list only when a policy
+or an expression asks for one: twelve fields cost 4 µs to read and 2 to write down again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+Field: TypeAlias = tuple[bytes, bytes]
+Fields: TypeAlias = list[Field]
+
+SPACE: Final = b" \t"
+_LINES: Final = re.compile(rb"([^:]+):[ \t]*([^\r]*)\r\n")
+
+
+class FieldList(list[Field]):
+    """The end-to-end fields of a head as they were read, and what follows from them alone.
+
+    Heads that repeat each other share one, so it is never changed in place: who changes fields makes a new list, and
+    that is an ordinary one.
+    """
+
+    __slots__ = ("dated", "lines", "seen")
+
+    def __init__(self) -> None:
+        self.lines: bytes | None = None  # them all as bytes, each with its CRLF; made by the first who writes them
+        self.dated = False  # a Date is among them; known of responses only
+        self.seen: tuple[object, ...] | None = None  # what a policy found in them; itself first
+
+    def plus(self, added: Fields, lines: bytes) -> FieldList:
+        """These and others, none of them a Date, of which the bytes are known."""
+        out = FieldList()
+        out += self
+        out += added
+        out.dated = self.dated
+        if self.lines is not None:
+            out.lines = self.lines + lines
+        return out
+
+
+class FieldBlock:
+    """The end-to-end fields of a request: lower-case names once somebody looks, until then the bytes that came.
+
+    Never changed, only replaced: heads that repeat each other share one, with all that was made of it so far.
+    """
+
+    __slots__ = ("_fields", "_lines", "_searched", "_without", "seen")
+
+    def __init__(self, lines: bytes | None, fields: Fields | None = None) -> None:
+        """`lines` passed llhttp, each with its CRLF; None where there is only the list."""
+        self._lines = lines
+        self._fields = fields
+        self._searched = b""  # the lines in lower case, each behind a LF
+        self._without: dict[bytes, tuple[list[bytes], FieldBlock]] | None = None
+        self.seen: tuple[object, ...] | None = None  # what a policy found in them; itself first
+
+    @classmethod
+    def of(cls, fields: Fields) -> FieldBlock:
+        return cls(fields.lines if type(fields) is FieldList else None, fields)
+
+    @property
+    def lines(self) -> bytes:
+        """As they are written, each with its CRLF."""
+        lines = self._lines
+        if lines is None:
+            assert self._fields is not None
+            lines = self._lines = b"".join([b"%b: %b\r\n" % field for field in self._fields])
+        return lines
+
+    @property
+    def fields(self) -> Fields:
+        """All of them, in their order, names in lower case."""
+        fields = self._fields
+        if fields is None:
+            assert self._lines is not None
+            fields = self._fields = read_lines(self._lines)
+        return fields
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a field, by its lower-case name: 0.5 µs, without a list."""
+        fields = self._fields
+        if fields is not None:
+            for key, value in fields:
+                if key == name:
+                    return value.rstrip(SPACE)
+            return None
+        assert self._lines is not None
+        at = self._search(name)
+        if at < 0:
+            return None
+        at += len(name) + 1
+        return self._lines[at : self._lines.find(b"\r", at)].strip(SPACE)
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a field, in order."""
+        if self._fields is None and self._search(name) < 0:
+            return []
+        return [value.rstrip(SPACE) for key, value in self.fields if key == name]
+
+    def without(self, name: bytes) -> tuple[list[bytes], FieldBlock]:
+        """The values of a field, and the block that has none of them: itself where there are none."""
+        if self._without is not None and name in self._without:
+            return self._without[name]
+        values, rest = self._split(name) if self._fields is None else self._filter(self._fields, name)
+        if self._without is None:
+            self._without = {}
+        self._without[name] = values, rest
+        return values, rest
+
+    def _search(self, name: bytes) -> int:
+        """Where in `_lines` the first field of this name begins, -1 where there is none."""
+        searched = self._searched
+        if not searched:
+            assert self._lines is not None
+            searched = self._searched = b"\n" + self._lines.lower()
+        return searched.find(b"\n%b:" % name)
+
+    def _split(self, name: bytes) -> tuple[list[bytes], FieldBlock]:
+        values: list[bytes] = []
+        rest = self
+        while (at := rest._search(name)) >= 0:
+            lines = rest.lines
+            end = lines.index(b"\n", at) + 1
+            values.append(lines[at + len(name) + 1 : end - 2].strip(SPACE))
+            rest = FieldBlock(lines[:at] + lines[end:])
+        return values, rest
+
+    def _filter(self, fields: Fields, name: bytes) -> tuple[list[bytes], FieldBlock]:
+        values = [value.rstrip(SPACE) for key, value in fields if key == name]
+        return values, FieldBlock(None, [field for field in fields if field[0] != name]) if values else self
+
+
+def read_lines(lines: bytes) -> FieldList:
+    """Field lines that are known to be sound, each with its CRLF, as a list. White space around values goes."""
+    fields = FieldList()
+    fields += [(name.lower(), value.rstrip(SPACE)) for name, value in _LINES.findall(lines)]
+    fields.lines = lines
+    return fields
