@@ -26,6 +26,8 @@ from gatepost.config.values import (
     Network,
     Path,
     PathPattern,
+    Period,
+    PlanName,
     RouteName,
     Seconds,
     Secret,
@@ -150,6 +152,34 @@ class ConsumerKey(Strict, frozen=True):
 class Consumer(Strict, frozen=True):
     keys: tuple[ConsumerKey, ...] = ()
     routes: tuple[RouteName, ...] | None = None  # none: every route
+    plans: tuple[PlanName, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    disabled: bool = False
+
+
+class PlanRate(Strict, frozen=True):
+    limit: Count
+    window: Seconds
+
+    def __post_init__(self) -> None:
+        if self.window == 0:
+            raise ValueError("`window` must be longer than 0")
+
+
+class PlanQuota(Strict, frozen=True):
+    limit: Count
+    period: Period
+
+
+class Plan(Strict, frozen=True):
+    """What its consumers may do. Limits go by the `name` of the policy that asks for them (`plan: true`)."""
+
+    routes: tuple[RouteName, ...] | None = None  # none: every route
+    methods: tuple[Method, ...] | None = None  # none: every method; GET opens HEAD too
+    rate_limits: dict[Name, PlanRate] = {}
+    quotas: dict[Name, PlanQuota] = {}
+    concurrency: Count | None = None
     metadata: dict[str, str] = {}
 
 
@@ -221,6 +251,7 @@ class Config(Strict, frozen=True):
     services: dict[Name, Service] = {}
     routes: dict[Name, Route] = {}
     consumers: dict[Name, Consumer] = {}
+    plans: dict[Name, Plan] = {}
     apps: dict[Name, AppDecl] = {}
     deliveries: Deliveries = Deliveries()
     live: Live = Live()

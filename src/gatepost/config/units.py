@@ -195,6 +195,13 @@ def path_pattern(text: str) -> str:
     return text
 
 
+def period(text: str) -> str:
+    """What a quota counts in: `day`, `month`, or a duration of at least a minute."""
+    if text not in ("day", "month") and duration(text) < 60:
+        raise ValueError("must be day, month or a duration of at least a minute; for less there are rate limits")
+    return text
+
+
 def sha256(text: str) -> str:
     if not _SHA256.fullmatch(text):
         raise ValueError("must be a SHA-256 in 64 hexadecimal digits; `gatepost key new` prints one")
@@ -227,6 +234,7 @@ OF_TEXT: Final[dict[str, Callable[[str], str]]] = {
     "host pattern": host_pattern,
     "path": path,
     "path pattern": path_pattern,
+    "period": period,
 }
 
 

@@ -38,6 +38,8 @@ File: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "file"})]  # read n
 Store: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "store"})]
 ServiceName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "services"})]
 RouteName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "routes"})]
+PlanName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "plans"})]
+Period: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "period"})]  # day, month or a duration; kept as text
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
