@@ -26,7 +26,7 @@ from gatepost.net.resolve import Resolver
 from gatepost.net.tls import client_context, server_context
 from gatepost.notices import SILENT, Notices
 from gatepost.policies import build_policy, check_together
-from gatepost.policies.base import PolicyContext
+from gatepost.policies.base import PolicyContext, SettingFault
 from gatepost.policies.states import States
 from gatepost.realtime.auth import faults_of
 from gatepost.server.gate import Snapshot
@@ -156,7 +156,8 @@ def _routes(
             try:
                 policies.append(build_policy(use, context))
             except (ValueError, GatepostError) as error:
-                faults.add(f"{path}.policies[{place}]", error)
+                setting = f".{error.setting}" if isinstance(error, SettingFault) else ""
+                faults.add(f"{path}.policies[{place}]{setting}", error)
         try:
             check_together(decl.policies)
         except ValueError as error:

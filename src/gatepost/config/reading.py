@@ -80,6 +80,8 @@ def reader_of(kind: inspect.Type, meta: dict[str, Any] | None = None) -> Reader:
         return _dictionary(kind)
     if isinstance(kind, inspect.UnionType):
         return _optional(kind)
+    if isinstance(kind, inspect.AnyType):
+        return _document
     return _scalar(kind, meta or {})
 
 
@@ -169,6 +171,31 @@ def _optional(kind: inspect.UnionType) -> Reader:
         return None if is_null(node) else reader(node, path, reading)
 
     return read
+
+
+def _document(node: Node, path: str, reading: Reading) -> Any:
+    """Whatever stands there, as plain values: for settings whose shape somebody else knows."""
+    if type(node) is Mapping:
+        entries = _entries(node, path, reading)
+        pairs = {name: _document(child, _below(path, name), reading) for name, _, child in entries}
+        return FAULT if any(value is FAULT for value in pairs.values()) else pairs
+    if type(node) is Sequence:
+        items = [_document(child, f"{path}[{place}]", reading) for place, child in enumerate(node.items)]
+        return FAULT if any(item is FAULT for item in items) else items
+    assert type(node) is Scalar
+    if is_null(node):
+        return None
+    if node.plain:
+        if node.text in ("true", "false"):
+            return node.text == "true"
+        if _INTEGER.fullmatch(node.text):
+            return int(node.text)
+        if _NUMBER.fullmatch(node.text):
+            return float(node.text)
+    try:
+        return _text(node)
+    except ValueError as error:
+        return reading.fault(path, node.line, str(error))
 
 
 def _scalar(kind: inspect.Type, meta: dict[str, Any]) -> Reader:

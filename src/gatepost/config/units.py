@@ -23,6 +23,7 @@ _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _URL: Final = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\\\s]+)(?::([0-9]{1,5}))?(/[^\s?#\\]*)?")
 _PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+_OBJECT: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -202,6 +203,13 @@ def period(text: str) -> str:
     return text
 
 
+def object_name(text: str) -> str:
+    """A Python object by its module: `package.module:attribute`."""
+    if not _OBJECT.fullmatch(text):
+        raise ValueError("must name a Python object by its module: package.module:attribute")
+    return text
+
+
 def sha256(text: str) -> str:
     if not _SHA256.fullmatch(text):
         raise ValueError("must be a SHA-256 in 64 hexadecimal digits; `gatepost key new` prints one")
@@ -234,6 +242,7 @@ OF_TEXT: Final[dict[str, Callable[[str], str]]] = {
     "host pattern": host_pattern,
     "path": path,
     "path pattern": path_pattern,
+    "object": object_name,
     "period": period,
 }
 

@@ -10,7 +10,7 @@ The unit of a type says what a text must look like (`units.py`); a `ref` says in
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,8 @@ Path: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path"})]
 PathPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path pattern"})]
 File: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "file"})]  # read now, kept as an absolute path
 Store: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "store"})]
+ObjectName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "object"})]  # package.module:attribute
+Document: TypeAlias = Annotated[Any, msgspec.Meta(extra={"unit": "document"})]  # plain values of any shape
 ServiceName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "services"})]
 RouteName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "routes"})]
 PlanName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "plans"})]

@@ -111,6 +111,12 @@ class FieldBlock:
         self._without[name] = values, rest
         return values, rest
 
+    def plus(self, added: Fields, lines: bytes) -> FieldBlock:
+        """These and others, of which the bytes are known. What was only passed on stays so."""
+        if self._lines is None:
+            return FieldBlock(None, [*self.fields, *added])
+        return FieldBlock(self._lines + lines)
+
     def _search(self, name: bytes) -> int:
         """Where in `_lines` the first field of this name begins, -1 where there is none."""
         searched = self._searched

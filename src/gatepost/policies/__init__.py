@@ -13,7 +13,7 @@ from typing import Any, Final
 from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
 from gatepost.policies import api_key, rate_limit
-from gatepost.policies.base import Builder, PolicyContext
+from gatepost.policies.base import Builder, PolicyContext, SettingFault
 
 POLICIES: Final[dict[str, Builder[Any]]] = {
     "api_key": api_key.build,
@@ -26,7 +26,10 @@ def build_policy(use: PolicyUse, context: PolicyContext) -> Policy:
     for name, build in POLICIES.items():
         config = getattr(use, name)
         if config is not None:
-            return build(config, context)
+            try:
+                return build(config, context)
+            except SettingFault as fault:
+                raise SettingFault(f"{name}.{fault.setting}".rstrip("."), str(fault)) from None
     raise ValueError("names no policy")
 
 

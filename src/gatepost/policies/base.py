@@ -23,6 +23,15 @@ _Use = TypeVar("_Use")
 Builder: TypeAlias = "Callable[[_Use, PolicyContext], Policy]"
 
 
+class SettingFault(ValueError):
+    """A setting that cannot be obeyed: `setting` is its path below the policy (`request.set.Host`), so that the fault
+    is shown with its own line."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        self.setting = setting
+        super().__init__(reason)
+
+
 class PolicyContext(msgspec.Struct, frozen=True):
     """The surroundings of one route's policies. `states`, `notices` and `fetcher` are the app's and outlive every
     snapshot."""
