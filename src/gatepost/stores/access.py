@@ -96,11 +96,15 @@ class StoredAccess:
             self._rows[key] = None
             self.generation += 1
 
+    def load_key(self, consumer: int, digest: bytes, expires: float | None) -> None:
+        """A key that may be shown."""
+        self._keys.put(digest, consumer, 0 if expires is None else max(1, ceil(expires)))
+
     def put_key(self, key: model.Key) -> None:
         if key.disabled:
             self._keys.drop(key.digest)
         else:
-            self._keys.put(key.digest, key.consumer, 0 if key.expires is None else max(1, ceil(key.expires)))
+            self.load_key(key.consumer, key.digest, key.expires)
         self.generation += 1
 
     def drop_key(self, digest: bytes) -> None:

@@ -20,7 +20,8 @@ from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from gatepost.lifecycle import State
-from gatepost.model import App, Attempt, Delivery, Endpoint, Message
+from gatepost.model import App, Attempt, Consumer, Delivery, Endpoint, Key, Message, Plan
+from gatepost.stores.access import StoredAccess
 from gatepost.stores.directory import Directory
 
 T = TypeVar("T")
@@ -106,7 +107,72 @@ class Page(NamedTuple, Generic[T]):
     iterator: int | None
 
 
-class Store(Protocol):
+class QuotaCount(NamedTuple):
+    """What a quota has counted for one of its keys."""
+
+    scope: str  # which quota
+    key: str
+    state: bytes  # 64-bit integers, as `policies/periods.py` keeps them
+    ends: float  # Unix seconds when it counts no more
+
+
+class AccessStore(Protocol):
+    """Who may call. `access` is the nearest part of it, in memory, as the last commit left it: it has changed before
+    the caller of a write goes on."""
+
+    access: StoredAccess
+
+    async def put_consumer(self, consumer: Consumer) -> Consumer:
+        """Insert (`key` 0: key, id, `created` are assigned) or replace all but `id` and `created`; sets `updated`.
+        Raises ValueError where the name is taken, LookupError where the consumer is gone, StoreUnavailable."""
+        ...
+
+    async def delete_consumer(self, consumer: int) -> None:
+        """And its keys. Nothing happens where it is gone."""
+        ...
+
+    async def consumer(self, identifier: int) -> Consumer | None: ...
+    async def consumer_named(self, name: str) -> Consumer | None: ...
+    async def consumer_with_key(self, key: int) -> Consumer | None:
+        """By `Consumer.key`, the small integer."""
+        ...
+
+    async def list_consumers(self, narrow: Filter) -> Page[Consumer]:
+        """Narrowed by `tag` at most."""
+        ...
+
+    async def put_keys(self, keys: Sequence[Key]) -> list[Key]:
+        """Insert (`id` 0) or replace all but `consumer`, `digest`, `prefix` and `created`, all of them or none. Raises
+        LookupError where a consumer is gone, StoreUnavailable."""
+        ...
+
+    async def delete_key(self, key: int) -> None: ...
+    async def key(self, identifier: int) -> Key | None: ...
+    async def list_keys(self, consumer: int, narrow: Filter) -> Page[Key]:
+        """Those of one consumer, narrowed by `tag` at most."""
+        ...
+
+    async def tell_expired_keys(self, until: float, limit: int) -> list[Key]:
+        """Keys that expired up to `until` and were not told of yet; they are not told of again unless `expires`
+        changes."""
+        ...
+
+    async def put_plan(self, plan: Plan) -> Plan:
+        """Insert or replace, by name; sets `updated`, and `created` where it is 0."""
+        ...
+
+    async def delete_plan(self, name: str) -> None: ...
+
+    async def quota_counts(self) -> list[QuotaCount]:
+        """All that still count."""
+        ...
+
+    async def put_quota_counts(self, counts: Sequence[QuotaCount]) -> None:
+        """Replace these, and forget some whose period is over."""
+        ...
+
+
+class Store(AccessStore, Protocol):
     directory: Directory
 
     # life

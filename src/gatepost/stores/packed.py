@@ -34,7 +34,7 @@ class PackedIndex:
         if bucket is None:
             return None
         at = _find(bucket, tag[:TAG])
-        return None if at < 0 else _NUMBERS.unpack_from(bucket, at + TAG)  # type: ignore[return-value]
+        return None if at < 0 else _NUMBERS.unpack_from(bucket, at + TAG)
 
     def put(self, tag: bytes, row: int, until: int = 0) -> None:
         place = tag[0] << 8 | tag[1]

@@ -18,11 +18,12 @@ _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 @cache
 def queries(engine: str) -> dict[str, str]:
-    """Every named query of `sql/<engine>/queries.sql`. Raises ValueError where a name stands twice."""
-    parts = _NAME.split((SQL / engine / "queries.sql").read_text("utf-8"))
+    """Every named query of `sql/<engine>/*.sql`. Raises ValueError where a name stands twice."""
+    files = sorted(path for path in (SQL / engine).glob("*.sql") if path.name != "schema.sql")
+    parts = _NAME.split("\n".join(path.read_text("utf-8") for path in files))
     names = parts[1::2]
     if len(set(names)) != len(names):
-        raise ValueError(f"sql/{engine}/queries.sql: a name stands twice")
+        raise ValueError(f"sql/{engine}: a name stands twice")
     return {name: _bare(text) for name, text in zip(names, parts[2::2], strict=True)}
 
 

@@ -17,9 +17,11 @@ from gatepost.clock import Clock, SystemClock
 from gatepost.errors import StoreUnavailable
 from gatepost.ids import IdFactory
 from gatepost.model import App, Attempt, Delivery, Endpoint, Message
+from gatepost.stores.access import StoredAccess
 from gatepost.stores.base import Completion, Done, Filter, NewMessage, OnCommit, Page, Refused
 from gatepost.stores.directory import Directory
 from gatepost.stores.queries import queries
+from gatepost.stores.sqlite_access import SqliteAccess
 from gatepost.stores.sqlite_batch import Batch
 from gatepost.stores.sqlite_files import Lock
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
@@ -39,7 +41,7 @@ def exit_at_once(reason: str) -> None:
     os._exit(EXIT_IOERR)
 
 
-class SqliteStore:
+class SqliteStore(SqliteAccess):
     """The store contract (`base.py`) over one database file. All calls come from the loop that ran `open`.
 
     `fatal(reason)` is called, in the writing thread, when an fsync fails: the process must not go on.
@@ -56,6 +58,7 @@ class SqliteStore:
         probe_interval: float = 1.0,
     ) -> None:
         self.directory = Directory()
+        self.access = StoredAccess()
         self._path = path
         self._clock = SystemClock() if clock is None else clock
         self._node = node
@@ -84,6 +87,7 @@ class SqliteStore:
         self._next_id = self._ids.next
         self._readers = Readers(self._path)
         self.directory.load(opened.apps, opened.endpoints)
+        self.access = opened.access
         self._open = True
 
     async def close(self) -> None:

@@ -86,7 +86,7 @@ def list_messages(connection: apsw.Connection, app: int, narrow: Filter) -> Page
     else:
         values |= {"of": channel_key(app, narrow.channel), "app": app, "channel": narrow.channel}
         wanted = List(_SQL["list_channel"], _SQL["list_channel_bound"], values, filtered)
-    return _page(connection, wanted, narrow, message_of)
+    return read_page(connection, wanted, narrow, message_of)
 
 
 def list_attempts(connection: apsw.Connection, of: str, key: int, narrow: Filter) -> Page[Attempt]:
@@ -112,14 +112,14 @@ def list_attempts(connection: apsw.Connection, of: str, key: int, narrow: Filter
     wanted = List(
         _fill(_SQL["list_attempts"], parts), _fill(_SQL["list_attempts_bound"], parts), {"of": key, **values}, filtered
     )
-    return _page(connection, wanted, narrow, attempt_of)
+    return read_page(connection, wanted, narrow, attempt_of)
 
 
 def messages_by_id(connection: apsw.Connection, identifiers: Sequence[int]) -> list[Message]:
     return [message_of(row) for row in connection.execute(_SQL["messages"], (to_json(identifiers),))]
 
 
-def _page(connection: apsw.Connection, wanted: List, narrow: Filter, make: Callable[[Row], T]) -> Page[T]:
+def read_page(connection: apsw.Connection, wanted: List, narrow: Filter, make: Callable[[Row], T]) -> Page[T]:
     low, high = _bounds(narrow)
     order = {"order": "ASC" if narrow.ascending else "DESC"}
     query, bound = _fill(wanted.query, order), _fill(wanted.bound, order)

@@ -21,8 +21,10 @@ import apsw
 from gatepost.clock import Clock
 from gatepost.errors import StoreUnavailable
 from gatepost.model import App, Endpoint
+from gatepost.stores.access import StoredAccess
 from gatepost.stores.base import Completion, NewMessage, Refused
 from gatepost.stores.queries import queries
+from gatepost.stores.sqlite_access import load_access
 from gatepost.stores.sqlite_batch import Batch, Memory
 from gatepost.stores.sqlite_files import open_writer
 from gatepost.stores.sqlite_rows import app_of, endpoint_of
@@ -71,6 +73,7 @@ class Opened(NamedTuple):
     greatest_id: int
     apps: list[App]
     endpoints: list[Endpoint]
+    access: StoredAccess
 
 
 class Settled(NamedTuple):
@@ -165,6 +168,7 @@ class Writer:
             greatest_id=connection.execute(sql["greatest_id"]).get,
             apps=[app_of(row) for row in connection.execute(sql["apps"])],
             endpoints=[endpoint_of(row) for row in connection.execute(sql["endpoints"])],
+            access=load_access(connection),
         )
 
     def _work(self) -> None:

@@ -22,6 +22,9 @@ WHOLE = {
     "next_due": "e",
     "endpoints_to_sweep": "endpoint USING COVERING INDEX endpoint_to_sweep",
     "probe_clear": "probe",
+    "consumers": "consumer",
+    "access_keys": "access_key",
+    "plans": "plan",
 }
 
 

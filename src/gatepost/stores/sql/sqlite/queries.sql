@@ -124,7 +124,8 @@ DELETE FROM probe;
 -- name: greatest_id
 SELECT max(
     ifnull((SELECT max(id) FROM message), 0), ifnull((SELECT max(id) FROM attempt), 0),
-    ifnull((SELECT max(id) FROM app), 0), ifnull((SELECT max(id) FROM endpoint), 0)
+    ifnull((SELECT max(id) FROM app), 0), ifnull((SELECT max(id) FROM endpoint), 0),
+    ifnull((SELECT max(id) FROM consumer), 0), ifnull((SELECT max(id) FROM access_key), 0)
 );
 
 -- name: apps

@@ -121,6 +121,55 @@ CREATE INDEX attempt_of_endpoint ON attempt (endpoint);
 CREATE INDEX attempt_of_message ON attempt (message);
 CREATE INDEX attempt_failed ON attempt (endpoint) WHERE ok = 0;
 
+CREATE TABLE consumer (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: memory finds consumers by it
+    id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    tags TEXT,                              -- JSON array; NULL: none
+    metadata TEXT NOT NULL,                 -- JSON object
+    plans TEXT,                             -- JSON array of names; NULL: none
+    routes TEXT,                            -- JSON array of names; NULL: every one
+    disabled INTEGER NOT NULL,
+    declared INTEGER NOT NULL,              -- the file says what it may do; here are only its keys
+    created REAL NOT NULL,
+    updated REAL NOT NULL
+);
+CREATE UNIQUE INDEX consumer_id ON consumer (id);
+CREATE UNIQUE INDEX consumer_name ON consumer (name);
+
+-- Credentials of consumers: never a key itself.
+CREATE TABLE access_key (
+    id INTEGER PRIMARY KEY,
+    consumer INTEGER NOT NULL,
+    digest BLOB NOT NULL,                   -- SHA-256 of the key
+    prefix TEXT NOT NULL,                   -- the key's first 8 characters
+    name TEXT NOT NULL,
+    tags TEXT,
+    metadata TEXT NOT NULL,
+    expires REAL,                           -- Unix seconds; NULL: never
+    told INTEGER NOT NULL DEFAULT 0,        -- that it expired was told
+    disabled INTEGER NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL
+);
+CREATE INDEX access_key_of_consumer ON access_key (consumer);
+CREATE INDEX access_key_expiring ON access_key (expires) WHERE expires IS NOT NULL AND told = 0;
+
+CREATE TABLE plan (
+    name TEXT PRIMARY KEY,
+    document TEXT NOT NULL                  -- JSON of model.Plan
+) WITHOUT ROWID;
+
+-- What quotas have counted: written every second, read at start.
+CREATE TABLE quota_count (
+    scope TEXT NOT NULL,                    -- which quota
+    key TEXT NOT NULL,                      -- whom it counts
+    state BLOB NOT NULL,                    -- 64-bit integers, as `policies/periods.py` keeps them
+    ends REAL NOT NULL,                     -- Unix seconds when it counts no more
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE INDEX quota_count_ends ON quota_count (ends);
+
 -- What the probe writes while the disk refuses; always empty.
 CREATE TABLE probe (
     filler BLOB
