@@ -406,3 +406,5 @@ def collect_body(x: Exchange, limit: int, done: Callable[[bytes | None], None]) 
 
 
 NO_FIELDS: Final[Fields] = []
+
+CLAIMS: Final = "claims"  # in `notes`: what a token says of its caller, as the bytes of a JSON object

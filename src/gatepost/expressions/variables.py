@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 from gatepost.errors import ExpressionError
-from gatepost.exchange import Exchange
+from gatepost.exchange import CLAIMS, Exchange
 from gatepost.expressions.payload import Json
 from gatepost.expressions.runtime import Type
 from gatepost.http1.messages import Fields
@@ -23,6 +23,7 @@ REQUEST_VARIABLES: Final[Mapping[str, Type]] = {
     "request.body": "json",
     "consumer.id": "string",  # "" where nobody was identified
     "consumer.metadata": "strings",
+    "consumer.claims": "json",  # of the token that was shown; {} where none was
     "client.address": "string",
     "route.name": "string",
 }
@@ -104,6 +105,11 @@ def _response_body(env: ExchangeEnvironment) -> Json:
     return env._response_json
 
 
+def _claims(env: ExchangeEnvironment) -> Json:
+    notes = env.exchange.notes
+    return Json(cast("bytes", notes[CLAIMS]) if notes is not None and CLAIMS in notes else b"{}", "consumer.claims")
+
+
 _GETTERS: Final[dict[str, Callable[[ExchangeEnvironment], Any]]] = {
     "request.method": lambda env: env.exchange.head.method.decode("latin-1"),
     "request.path": lambda env: env.exchange.path,
@@ -114,6 +120,7 @@ _GETTERS: Final[dict[str, Callable[[ExchangeEnvironment], Any]]] = {
     "request.body": _request_body,
     "consumer.id": lambda env: "" if env.exchange.consumer is None else env.exchange.consumer.id,
     "consumer.metadata": lambda env: {} if env.exchange.consumer is None else env.exchange.consumer.metadata,
+    "consumer.claims": _claims,
     "client.address": lambda env: env.exchange.client,
     "route.name": lambda env: env.exchange.route.name,
     "response.status": lambda env: env.exchange.status,
