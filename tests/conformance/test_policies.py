@@ -14,7 +14,10 @@ from tests.support.exchanges import make_exchange
 
 from gatepost.config.policies import PolicyUse
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.mock import MockPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
+from gatepost.config.policies.validate import Body, ValidatePolicy
+from gatepost.config.policies.validate_response import ResponseRule, ValidateResponsePolicy
 from gatepost.errors import PROBLEM_PREFIX
 from gatepost.exchange import Exchange, Phase, Policy, Response
 from gatepost.policies import POLICIES, build_policy
@@ -42,6 +45,30 @@ def _(policy: Policy) -> Response | None:
 def _(policy: Policy) -> Response | None:
     answers = [step(x) for x in (an_exchange(policy), an_exchange(policy)) for step in x.route.on_request]
     return answers[-1]
+
+
+@refuses("validate", ValidatePolicy(body=Body(schema='{"type": "object", "required": ["id"]}')))
+def _(policy: Policy) -> Response | None:
+    x = make_exchange("POST", "/orders", [(b"content-type", b"application/json")], b"{}", policies=(policy,))[0]
+    answer = policy.on_request(x)
+    assert answer is None or isinstance(answer, Response)
+    return answer
+
+
+@refuses("validate_response", ValidateResponsePolicy(responses={"200": ResponseRule()}))
+def _(policy: Policy) -> Response | None:
+    x, client = make_exchange("GET", "/orders", policies=(policy,))
+    policy.on_request(x)
+    policy.stage(x, client).respond(x, 201, [], b"")
+    return Response(client.status, client.fields, client.body, x.outcome)
+
+
+@refuses("mock", MockPolicy(json={"id": 1}))
+def _(policy: Policy) -> Response | None:
+    x = make_exchange("GET", "/orders", [(b"accept", b"text/html")], policies=(policy,))[0]
+    answer = policy.on_request(x)
+    assert answer is None or isinstance(answer, Response)
+    return answer
 
 
 def an_exchange(policy: Policy) -> Exchange:
@@ -85,7 +112,7 @@ def test_it_is_documented(name: str) -> None:
 def test_a_refusal_is_a_problem_document_with_the_request_id(name: str) -> None:
     answer = USES[name][1](built(name))
     assert answer is not None
-    assert 400 <= answer.status < 500
+    assert 400 <= answer.status < 600
     assert (b"content-type", b"application/problem+json") in answer.fields
     document = json.loads(answer.body)
     assert document["type"].startswith(PROBLEM_PREFIX)

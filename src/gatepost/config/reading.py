@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias
 import msgspec.inspect as inspect
 
 from gatepost.config import secrets, units
+from gatepost.config.documents import Documents, Fault, Place
+from gatepost.config.json_schema import schema_text
 from gatepost.config.tree import Mapping, Node, Scalar, Sequence, is_ambiguous, is_null
 from gatepost.errors import ConfigIssue
 
@@ -82,6 +84,8 @@ def reader_of(kind: inspect.Type, meta: dict[str, Any] | None = None) -> Reader:
         return _optional(kind)
     if isinstance(kind, inspect.AnyType):
         return _document
+    if (meta or {}).get("unit") == "schema":
+        return _schema
     return _scalar(kind, meta or {})
 
 
@@ -196,6 +200,27 @@ def _document(node: Node, path: str, reading: Reading) -> Any:
         return _text(node)
     except ValueError as error:
         return reading.fault(path, node.line, str(error))
+
+
+def _schema(node: Node, path: str, reading: Reading) -> Any:
+    """A JSON Schema as JSON text: a mapping that stands here, or the file that is named, and all that it refers to."""
+    documents = Documents()
+    try:
+        if type(node) is Scalar and not is_null(node):
+            place = Place(str((reading.folder / _text(node)).absolute()), "")
+        else:
+            value = _document(node, path, reading)
+            if value is FAULT:
+                return FAULT
+            place = Place(str(reading.folder / "gatepost.yaml"), "")
+            documents.add(place.file, value)
+        return schema_text(documents, place)
+    except Fault as fault:
+        return reading.fault(path, node.line, documents.told(fault))
+    except ValueError as error:
+        return reading.fault(path, node.line, str(error))
+    finally:
+        reading.files |= documents.files
 
 
 def _scalar(kind: inspect.Type, meta: dict[str, Any]) -> Reader:

@@ -60,10 +60,10 @@ class Unreadable(Exception):
         super().__init__(reason)
 
 
-def parse(text: str | bytes) -> Node | None:
+def parse(text: str | bytes, max_depth: int = MAX_DEPTH) -> Node | None:
     """The document's tree; None where it is empty. Raises Unreadable."""
     data = _encoded(text)
-    builder = _Builder()
+    builder = _Builder(max_depth)
     try:
         # The parser is fed bytes: it then counts lines and columns itself and copies nothing.
         for event in yaml.parse(data, yaml.CBaseLoader):
@@ -105,8 +105,9 @@ def is_null(node: Node) -> bool:
 class _Builder:
     """Events in, one tree out; the open collections are a list, so nesting costs no recursion."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_depth: int) -> None:
         self.root: Node | None = None
+        self._max_depth = max_depth
         self._open: list[tuple[Sequence | Mapping, str | None]] = []
         self._keys: list[Scalar | None] = []  # for each open mapping, the key that waits for its value
         self._anchors: dict[str, Node | None] = {}  # None while the anchored node is still open
@@ -138,8 +139,8 @@ class _Builder:
         line = event.start_mark.line + 1
         if event.tag is not None:
             raise _tagged(event.tag, line)
-        if len(self._open) >= MAX_DEPTH:
-            raise Unreadable(line, f"nested more than {MAX_DEPTH} levels deep")
+        if len(self._open) >= self._max_depth:
+            raise Unreadable(line, f"nested more than {self._max_depth} levels deep")
         if self._awaits_key():
             raise Unreadable(line, "a key must be plain text, not a list or a mapping")
         if event.anchor is not None:

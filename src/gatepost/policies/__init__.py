@@ -12,12 +12,15 @@ from typing import Any, Final
 
 from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
-from gatepost.policies import api_key, rate_limit
+from gatepost.policies import api_key, mock, rate_limit, validate, validate_response
 from gatepost.policies.base import Builder, PolicyContext, SettingFault
 
 POLICIES: Final[dict[str, Builder[Any]]] = {
     "api_key": api_key.build,
     "rate_limit": rate_limit.build,
+    "validate": validate.build,
+    "validate_response": validate_response.build,
+    "mock": mock.build,
 }
 
 

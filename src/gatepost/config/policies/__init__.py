@@ -6,7 +6,10 @@ The behaviour stands in `gatepost.policies`, in a file of the same name.
 from __future__ import annotations
 
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.mock import MockPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
+from gatepost.config.policies.validate import ValidatePolicy
+from gatepost.config.policies.validate_response import ValidateResponsePolicy
 from gatepost.config.values import Strict
 
 
@@ -15,6 +18,9 @@ class PolicyUse(Strict, frozen=True):
 
     api_key: ApiKeyPolicy | None = None
     rate_limit: RateLimitPolicy | None = None
+    validate: ValidatePolicy | None = None
+    validate_response: ValidateResponsePolicy | None = None
+    mock: MockPolicy | None = None
 
     def __post_init__(self) -> None:
         if sum(getattr(self, name) is not None for name in self.__struct_fields__) != 1:
