@@ -43,41 +43,34 @@ class FieldList(list[Field]):
 
 
 class FieldBlock:
-    """The end-to-end fields of a request: lower-case names once somebody looks, until then the bytes that came.
+    """The end-to-end fields of a request, as the bytes that came until somebody looks.
 
     Never changed, only replaced: heads that repeat each other share one, with all that was made of it so far.
     """
 
-    __slots__ = ("_fields", "_lines", "_searched", "_without", "seen")
+    __slots__ = ("_fields", "_searched", "_without", "lines", "seen")
 
-    def __init__(self, lines: bytes | None, fields: Fields | None = None) -> None:
-        """`lines` passed llhttp, each with its CRLF; None where there is only the list."""
-        self._lines = lines
+    lines: bytes  # as they are written, each with its CRLF
+    seen: tuple[object, ...] | None  # what a policy found in them; itself first
+
+    def __init__(self, lines: bytes, fields: Fields | None = None) -> None:
+        """`lines` are sound: llhttp or we ourselves have seen to that. `fields` is the same, where it is known."""
+        self.lines = lines
         self._fields = fields
         self._searched = b""  # the lines in lower case, each behind a LF
         self._without: dict[bytes, tuple[list[bytes], FieldBlock]] | None = None
-        self.seen: tuple[object, ...] | None = None  # what a policy found in them; itself first
+        self.seen = None
 
     @classmethod
     def of(cls, fields: Fields) -> FieldBlock:
-        return cls(fields.lines if type(fields) is FieldList else None, fields)
-
-    @property
-    def lines(self) -> bytes:
-        """As they are written, each with its CRLF."""
-        lines = self._lines
-        if lines is None:
-            assert self._fields is not None
-            lines = self._lines = b"".join([b"%b: %b\r\n" % field for field in self._fields])
-        return lines
+        return cls(field_lines(fields), fields)
 
     @property
     def fields(self) -> Fields:
         """All of them, in their order, names in lower case."""
         fields = self._fields
         if fields is None:
-            assert self._lines is not None
-            fields = self._fields = read_lines(self._lines)
+            fields = self._fields = read_lines(self.lines)
         return fields
 
     def get(self, name: bytes) -> bytes | None:
@@ -88,12 +81,11 @@ class FieldBlock:
                 if key == name:
                     return value.rstrip(SPACE)
             return None
-        assert self._lines is not None
         at = self._search(name)
         if at < 0:
             return None
         at += len(name) + 1
-        return self._lines[at : self._lines.find(b"\r", at)].strip(SPACE)
+        return self.lines[at : self.lines.find(b"\r", at)].strip(SPACE)
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, in order."""
@@ -113,16 +105,13 @@ class FieldBlock:
 
     def plus(self, added: Fields, lines: bytes) -> FieldBlock:
         """These and others, of which the bytes are known. What was only passed on stays so."""
-        if self._lines is None:
-            return FieldBlock(None, [*self.fields, *added])
-        return FieldBlock(self._lines + lines)
+        return FieldBlock(self.lines + lines)
 
     def _search(self, name: bytes) -> int:
-        """Where in `_lines` the first field of this name begins, -1 where there is none."""
+        """Where in `lines` the first field of this name begins, -1 where there is none."""
         searched = self._searched
         if not searched:
-            assert self._lines is not None
-            searched = self._searched = b"\n" + self._lines.lower()
+            searched = self._searched = b"\n" + self.lines.lower()
         return searched.find(b"\n%b:" % name)
 
     def _split(self, name: bytes) -> tuple[list[bytes], FieldBlock]:
@@ -137,7 +126,17 @@ class FieldBlock:
 
     def _filter(self, fields: Fields, name: bytes) -> tuple[list[bytes], FieldBlock]:
         values = [value.rstrip(SPACE) for key, value in fields if key == name]
-        return values, FieldBlock(None, [field for field in fields if field[0] != name]) if values else self
+        return values, FieldBlock.of([field for field in fields if field[0] != name]) if values else self
+
+
+def field_lines(fields: Fields) -> bytes:
+    """Fields as bytes, each with its CRLF."""
+    if type(fields) is FieldList:
+        lines = fields.lines
+        if lines is None:
+            lines = fields.lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+        return lines
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def read_lines(lines: bytes) -> FieldList:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from gatepost.http1.messages import FieldList, Fields
+from gatepost.http1.fields import Fields, field_lines
+
+__all__ = ["CONTINUE", "STATUS_LINES", "field_lines", "informational", "response_head", "status_line"]
 
 STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -13,15 +15,6 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 def status_line(status: int) -> bytes:
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-
-
-def field_lines(fields: Fields) -> bytes:
-    if type(fields) is FieldList:
-        lines = fields.lines
-        if lines is None:
-            lines = fields.lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-        return lines
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def response_head(status: int, fields: Fields, framing: bytes) -> bytes:

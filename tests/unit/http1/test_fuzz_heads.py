@@ -12,6 +12,8 @@ from tests.support.mutations import mutated
 from tests.support.strict_http import FIELD_VALUE, TARGET, TOKEN, Reader
 
 from gatepost.errors import ProtocolError
+from gatepost.http1.fields import FieldBlock, read_lines
+from gatepost.http1.framing import SPECIAL
 from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
 from gatepost.http1.request import HeadLimits, RequestParser, check_unfinished
 from gatepost.http1.response import ResponseParser
@@ -104,6 +106,44 @@ def test_a_request_that_is_taken_is_sound(data: bytes) -> None:
 
 
 @settings(max_examples=500, deadline=None)
+@given(data=heads(REQUESTS))
+def test_what_goes_on_as_it_came_is_what_llhttp_read(data: bytes) -> None:
+    """The lines are cut by us; llhttp, which calls back with each field, is the independent reader."""
+    head = request(data)
+    if head is None:
+        return
+    read = Collecting()
+    try:
+        httptools.HttpRequestParser(read).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass
+    fields = [f for f in read.fields if b"_" not in f[0] and f[0] not in SPECIAL and f[0] not in head.connection]
+    assert head.fields == fields
+    assert head.special == [f for f in read.fields if f[0] in SPECIAL]
+    again = Collecting()
+    httptools.HttpRequestParser(again).feed_data(b"GET / HTTP/1.1\r\n" + head.block.lines + b"\r\n")
+    assert again.fields == fields
+
+
+FIELDS = [b"A: 1", b"a:2 ", b"AB: a: b", b"B:", b"X-Api-Key: \tk", b"x-api-key: l\t", b"B-A: x-api-key: m"]
+
+
+@given(lines=st.lists(st.sampled_from(FIELDS)), listed=st.booleans())
+def test_a_block_answers_as_the_list_would(lines: list[bytes], listed: bool) -> None:
+    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
+    block = FieldBlock.of(fields) if listed else FieldBlock(b"".join([line + b"\r\n" for line in lines]))
+    for name in (b"a", b"ab", b"b", b"x-api-key", b"m"):
+        values = [v for k, v in fields if k == name]
+        assert block.get(name) == (values[0] if values else None)
+        assert block.all(name) == values
+        for _ in range(2):
+            taken, rest = block.without(name)
+            assert taken == values
+            assert rest.fields == read_lines(rest.lines) == [field for field in fields if field[0] != name]
+    assert block.fields == fields == read_lines(block.lines)
+
+
+@settings(max_examples=500, deadline=None)
 @given(data=st.data(), before=heads(REQUESTS), again=st.booleans())
 def test_what_came_before_on_a_connection_changes_nothing(data: st.DataObject, before: bytes, again: bool) -> None:
     """Parsers remember heads and request lines: what is nearly the same must be read as if it were the first."""
@@ -138,6 +178,18 @@ def test_what_an_upstream_said_before_changes_nothing(data: st.DataObject, befor
         return
     following = data.draw(heads([before]))
     assert response(following, method, used) == response(following, method, ResponseParser())
+
+
+@given(lengths=st.lists(st.sampled_from([b"0", b"5", b"17", b"", b"+1", b"1" * 19, b"5 ", b"5\r\nContent-Length: 5"])))
+def test_answers_that_differ_in_their_length_only_read_as_if_alone(lengths: list[bytes]) -> None:
+    used = ResponseParser()
+    for length in lengths:
+        for method in (b"GET", b"HEAD"):
+            for head in (
+                b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: %b\r\nConnection: close\r\n\r\n" % length,
+                b"HTTP/1.1 304 Not Modified\r\ncontent-length: %b\r\nETag: a\r\n\r\n" % length,
+            ):
+                assert response(head, method, used) == response(head, method, ResponseParser())
 
 
 @settings(max_examples=500, deadline=None)
