@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from gatepost.config import tree
+from gatepost.config.documents import Documents
+from gatepost.config.openapi.expand import expand
 from gatepost.config.reading import FAULT, Reading, reader_of
 from gatepost.config.schema import Config
 from gatepost.errors import ConfigError, ConfigIssue
@@ -117,14 +119,30 @@ def load_text(text: str | bytes, file: str = "gatepost.yaml", environ: Mapping[s
         return Loaded(Config(), Lines(0, {}))
     reading = Reading(Path(file).parent, environ)
     config = _READ(root, "", reading)
-    reading.check_references(root)
+    lines = _lines(root)
+    made: dict[str, str] | None = None  # where there are faults, nobody knows which routes descriptions would make
+    if config is not FAULT:
+        config, made = _expanded(config, lines, reading)
+    reading.check_references(root, made)
     if config is FAULT or reading.issues:
         issues = sorted(reading.issues, key=lambda issue: issue.line)
         if len(issues) > MAX_ISSUES:
             more = f"{len(issues) - MAX_ISSUES} more faults follow"
             issues = [*issues[:MAX_ISSUES], ConfigIssue("", 0, more)]
         raise ConfigError(file, issues, _files(reading))
-    return Loaded(config, _lines(root), _files(reading))
+    return Loaded(config, lines, _files(reading))
+
+
+def _expanded(config: Config, lines: Lines, reading: Reading) -> tuple[Config, dict[str, str]]:
+    """With the routes of its services' descriptions, each on the line of the setting that makes it."""
+    documents = Documents()
+    config, made, issues = expand(config, documents)
+    reading.files |= documents.files
+    reading.issues += [issue._replace(line=lines.of(issue.path)) for issue in issues]
+    entries = lines.entries.setdefault("routes", {}) if made else {}
+    for name, setting in made.items():
+        entries[name] = msgspec.msgpack.encode(lines.of(setting))
+    return config, made
 
 
 def _files(reading: Reading) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from gatepost.config.openapi.settings import OpenApi
 from gatepost.config.policies import PolicyUse
 from gatepost.config.values import (
     Address,
@@ -110,6 +111,7 @@ class Service(Strict, frozen=True):
     rest: Seconds = 10.0  # how long a target that failed to connect is left alone
     response_header_bytes: Bytes = 65_536
     response_bytes: Bytes = 0  # 0: no bound
+    openapi: OpenApi | None = None  # a description of its operations, which makes their routes
 
 
 class Match(Strict, frozen=True):
