@@ -56,6 +56,7 @@ from gatepost.server.probes import Probe
 from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
 from gatepost.stores.sqlite import SqliteStore
+from gatepost.upstream import works
 from gatepost.upstream.asgi import AsgiHandler
 
 _T = TypeVar("_T")
@@ -125,6 +126,7 @@ class Node:
             resolver, self.deadlines, States(), SILENT, ingest, self.journal, self.live, Fetcher(resolver)
         )
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
+        self._start_upstreams()
         api = create_api(self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard)
         self.api = AsgiHandler(api)
         await self.api.startup()
@@ -255,7 +257,9 @@ class Node:
                 before.stop()  # its streams come back, under the new rules
         for name, upstream in old.upstreams.items():
             if traffic.upstreams.get(name) is not upstream:
+                upstream.stop()
                 upstream.close_idle()
+        self._start_upstreams()
         log.event(
             "config_reloaded",
             file=self.file,
@@ -263,6 +267,12 @@ class Node:
             seconds=round(time.monotonic() - started, 3),
         )
         await _slowly(_released(old, old_loaded))
+
+    def _start_upstreams(self) -> None:
+        """What services do by themselves: checks, look-ups. Those of a reload that goes on are going already."""
+        if not self.stopping.is_set():
+            for upstream in self.traffic.upstreams.values():
+                works.start(upstream, asyncio.get_running_loop())
 
     def _use(self, traffic: Traffic, loaded: Loaded) -> None:
         fixed = [name for name in _FIXED if getattr(loaded.config, name) != getattr(self.config, name)]
@@ -301,6 +311,8 @@ class Node:
         log.event("stopping", drain_delay=shutdown.drain_delay, drain=shutdown.drain)
         for gate in self.gates:
             gate.draining = True
+        for upstream in self.traffic.upstreams.values():
+            upstream.stop()  # its checks and look-ups; what is under way goes on
         await asyncio.sleep(shutdown.drain_delay)
         until = time.monotonic() + shutdown.drain
         for server in self._servers:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Generator
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from gatepost.config import schema
 from gatepost.config.loading import Loaded
 from gatepost.config.schema import Config
+from gatepost.config.services import Service
 from gatepost.errors import ConfigError, ConfigIssue, GatepostError
 from gatepost.events.emission import Rule, RuleError, compile_rule
 from gatepost.events.emit import Emitter
 from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Journal
-from gatepost.exchange import Handler, Policy, Route
+from gatepost.exchange import Exchange, Handler, Policy, Route
 from gatepost.net.addresses import Networks
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.net.resolve import Resolver
-from gatepost.net.tls import client_context, server_context
+from gatepost.net.tls import server_context
 from gatepost.notices import SILENT, Notices
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, SettingFault
@@ -32,10 +33,14 @@ from gatepost.realtime.auth import faults_of
 from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
 from gatepost.stores.access import Access
+from gatepost.upstream import tls as upstream_tls
 from gatepost.upstream.forward import Forward
+from gatepost.upstream.guarded import forwarding
+from gatepost.upstream.spread import Mirror, Part, Split, condition, key_of
 from gatepost.upstream.targets import Upstream
 
 _T = TypeVar("_T")
+Spread: TypeAlias = "tuple[list[Callable[[Exchange], bool] | None], Callable[[Exchange], str] | None]"
 
 LIVE_ROUTE: Final = "(live)"  # no route of a file can have this name
 
@@ -102,7 +107,7 @@ def compile_traffic(
                 )
             )
         identity = any(policy.identity_encoding for policy in policies)
-        handler = Forward(upstream, prefix=decl.strip_prefix, identity_encoding=identity)
+        handler = _handler(name, decl, upstreams, faults, identity_encoding=identity)
         route = Route(name, handler, tuple(policies), decl.service)
         route.upgrade = decl.upgrade
         route.body_limit = decl.body_bytes
@@ -127,6 +132,9 @@ def check(file: str, loaded: Loaded) -> Router[str]:
         _listener_tls(listener, getattr(config.listen, listener), faults)
     for name, service in config.services.items():
         _tls(name, service, faults)
+        _balance_key(name, service, faults)
+    for name, decl in config.routes.items():
+        _spread(name, decl, faults)
     for name, decl, _, _ in _routes(config, faults, States(), SILENT):
         _add(router, name, decl, name, faults)
     if config.live.enabled:
@@ -176,22 +184,88 @@ def _upstreams(config: Config, ground: Ground, known: dict[str, Upstream], fault
     out: dict[str, Upstream] = {}
     for name, service in config.services.items():
         old = known.get(name)
-        if old is not None and old.config == service:
+        stamps = upstream_tls.stamps_of(service.tls)
+        if old is not None and old.config == service and old.stamps == stamps:
             out[name] = old
             continue
         tls = _tls(name, service, faults)
-        out[name] = Upstream(name, service, ground.resolver, ground.deadlines, tls)
+        key = _balance_key(name, service, faults)
+        if service.balance.by is None or key is not None:
+            out[name] = Upstream(
+                name,
+                service,
+                ground.resolver,
+                ground.deadlines,
+                tls,
+                notices=ground.notices,
+                key=key,
+                stamps=stamps,
+            )
     return out
 
 
-def _tls(name: str, service: schema.Service, faults: Faults) -> ssl.SSLContext | None:
-    if not any(target.startswith("https:") for target in service.targets):
+def _tls(name: str, service: Service, faults: Faults) -> ssl.SSLContext | None:
+    if not any(target.url.startswith("https:") for target in service.targets):
         return None
     try:
-        return client_context(verify=service.tls.verify, ca=service.tls.ca)
+        return upstream_tls.context_of(service.tls)
     except GatepostError as error:
         faults.add(f"services.{name}.tls", error)
         return None
+
+
+def _balance_key(name: str, service: Service, faults: Faults) -> Callable[[Exchange], str] | None:
+    if service.balance.by is None:
+        return None
+    try:
+        return key_of(service.balance.by)
+    except ValueError as error:
+        faults.add(f"services.{name}.balance.by", error)
+        return None
+
+
+def _handler(
+    name: str, decl: schema.Route, upstreams: dict[str, Upstream], faults: Faults, *, identity_encoding: bool
+) -> Handler:
+    """The route's services in one another: a copy is made first, then it is chosen who answers."""
+
+    def to(service: str) -> Forward:
+        upstream = upstreams[service]
+        timeouts = decl.timeouts.over(upstream.config.timeouts)
+        return forwarding(upstream, prefix=decl.strip_prefix, identity_encoding=identity_encoding, timeouts=timeouts)
+
+    handler: Handler = to(decl.service)
+    spread = _spread(name, decl, faults)
+    others = {part.service for part in decl.split} | ({decl.mirror.service} if decl.mirror is not None else set())
+    if spread is None or not others <= upstreams.keys():
+        return handler  # a fault was found: none of it will serve
+    whens, key = spread
+    if decl.split:
+        parts = [
+            Part(to(part.service), when, part.percent or 0.0) for part, when in zip(decl.split, whens, strict=True)
+        ]
+        handler = Split(to(decl.service), parts, key)
+    if decl.mirror is not None:
+        mirror = decl.mirror
+        handler = Mirror(handler, to(mirror.service), mirror.percent, mirror.body_bytes, mirror.concurrency)
+    return handler
+
+
+def _spread(name: str, decl: schema.Route, faults: Faults) -> Spread | None:
+    """The conditions of a route's split, one for each part, and its key; None where one of them is at fault."""
+    whens: list[Callable[[Exchange], bool] | None] = []
+    found = len(faults.issues)
+    for place, part in enumerate(decl.split):
+        try:
+            whens.append(condition(part.when) if part.when is not None else None)
+        except ValueError as error:
+            faults.add(f"routes.{name}.split[{place}].when", error)
+    key: Callable[[Exchange], str] | None = None
+    try:
+        key = key_of(decl.split_by) if decl.split_by is not None else None
+    except ValueError as error:
+        faults.add(f"routes.{name}.split_by", error)
+    return (whens, key) if len(faults.issues) == found else None
 
 
 def _listener_tls(name: str, listener: schema.Listener, faults: Faults) -> None:

@@ -15,6 +15,7 @@ from tests.support.rawclient import RawClient
 from gatepost import log
 from gatepost.clock import SystemClock
 from gatepost.config import schema
+from gatepost.config.services import Service, ServiceTarget
 from gatepost.events.create import CreateMessage
 from gatepost.events.emission import compile_rule
 from gatepost.events.emit import Emitter
@@ -55,7 +56,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         self.deadlines = Deadlines(loop)
         emitter = Emitter([compile_rule(RULE)], ingest, journal, self.deadlines, route="orders", timeout=1.0)
-        upstream = Upstream("orders", schema.Service(targets=(backend.url,)), Resolver(_no_names), self.deadlines, None)
+        upstream = Upstream(
+            "orders", Service(targets=(ServiceTarget(url=backend.url),)), Resolver(_no_names), self.deadlines, None
+        )
         self.router: Router[Route] = Router()
         self._add("create-message", MSG, CreateMessage(ingest))
         self._add("orders", "/orders", Forward(upstream, identity_encoding=emitter.identity_encoding), emitter)

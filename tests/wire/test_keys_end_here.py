@@ -15,6 +15,7 @@ from gatepost.config.policies import PolicyUse
 from gatepost.config.policies.api_key import ApiKeyPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.config.secrets import Secret
+from gatepost.config.services import Service, ServiceTarget
 from gatepost.exchange import Route
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.resolve import Resolver
@@ -51,7 +52,7 @@ async def test_the_service_sees_neither_header_nor_parameter(
 ) -> None:
     loop = asyncio.get_running_loop()
     deadlines = Deadlines(loop)
-    service = schema.Service(targets=(backend.url,), path=path)
+    service = Service(targets=(ServiceTarget(url=backend.url),), path=path)
     upstream = Upstream("orders", service, Resolver(_no_names), deadlines, None)
     consumers = Access({"shop": schema.Consumer(keys=(schema.ConsumerKey(sha256=Secret(DIGEST)),))})
     context = PolicyContext("orders", consumers, States())

@@ -19,6 +19,7 @@ from tests.support.wire import check_problem
 
 from gatepost.clock import ManualClock
 from gatepost.config import schema
+from gatepost.config.services import Service, ServiceTarget
 from gatepost.exchange import Route
 from gatepost.net.cares import CaresLookup
 from gatepost.net.deadlines import Deadlines
@@ -40,7 +41,7 @@ class Names:
         self.lookup = CaresLookup([server.address], timeout=0.2, tries=1)
         self.deadlines = Deadlines(loop)
         resolver = Resolver(self.lookup, self.clock)
-        service = schema.Service(targets=(f"http://up.example:{port}",))
+        service = Service(targets=(ServiceTarget(url=f"http://up.example:{port}"),))
         self.upstream = Upstream("main", service, resolver, self.deadlines, None)
         router: Router[Route] = Router()
         router.add("main", "/*", Route("main", Forward(self.upstream)))

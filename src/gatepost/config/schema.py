@@ -6,12 +6,12 @@ its path and line. What several fields must keep together is checked in `__post_
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 
-from gatepost.config.openapi.settings import OpenApi
 from gatepost.config.policies import PolicyUse
+from gatepost.config.services import Mirror, RouteTimeouts, Service, SplitPart
 from gatepost.config.values import (
     Address,
     Bytes,
@@ -36,7 +36,6 @@ from gatepost.config.values import (
     Sha256,
     Store,
     Strict,
-    Target,
     Template,
 )
 
@@ -86,34 +85,6 @@ class Limits(Strict, frozen=True):
     allow_trailers: tuple[Header, ...] = ()  # names of trailer fields that may pass
 
 
-class Timeouts(Strict, frozen=True):
-    connect: Seconds = 5.0
-    first_byte: Seconds = 60.0
-    idle: Seconds = 60.0  # between two pieces of the response; off for a tunnel or an event stream
-    total: Seconds = 0.0  # 0: no bound
-
-
-class UpstreamTls(Strict, frozen=True):
-    verify: bool = True
-    ca: File | None = None  # PEM file; the system's otherwise
-    server_name: str | None = None  # SNI and the name that is verified; the target's host otherwise
-
-
-class Service(Strict, frozen=True):
-    """A named upstream."""
-
-    targets: Annotated[tuple[Target, ...], msgspec.Meta(min_length=1)]  # http://, https:// or unix:/path
-    host: Literal["preserve", "target"] = "target"  # which Host the target sees
-    path: Literal["raw", "normalised"] = "normalised"  # which path the target sees
-    timeouts: Timeouts = Timeouts()
-    tls: UpstreamTls = UpstreamTls()
-    pool: Count = 256  # connections kept a target
-    rest: Seconds = 10.0  # how long a target that failed to connect is left alone
-    response_header_bytes: Bytes = 65_536
-    response_bytes: Bytes = 0  # 0: no bound
-    openapi: OpenApi | None = None  # a description of its operations, which makes their routes
-
-
 class Match(Strict, frozen=True):
     """What traffic a route takes. More specific wins: host, then path, then method, then headers."""
 
@@ -138,6 +109,10 @@ class Emit(Strict, frozen=True):
 class Route(Strict, frozen=True):
     match: Match
     service: ServiceName
+    split: tuple[SplitPart, ...] = ()  # who goes to another service
+    split_by: Expr | None = None  # equal values go the same way; by chance otherwise
+    mirror: Mirror | None = None
+    timeouts: RouteTimeouts = RouteTimeouts()
     policies: tuple[PolicyUse, ...] = ()
     emit: tuple[Emit, ...] = ()
     emit_timeout: Seconds = 2.0
@@ -145,6 +120,12 @@ class Route(Strict, frozen=True):
     upgrade: bool = False  # WebSocket and other protocol upgrades may pass
     body_bytes: Bytes | None = None
     access_log: bool = True
+
+    def __post_init__(self) -> None:
+        if sum(part.percent or 0.0 for part in self.split) > 100.0:
+            raise ValueError("the percentages of `split` are more than 100 together")
+        if self.split_by is not None and not any(part.percent for part in self.split):
+            raise ValueError("`split_by` needs a `split` with a `percent`")
 
 
 class ConsumerKey(Strict, frozen=True):

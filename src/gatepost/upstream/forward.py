@@ -3,20 +3,27 @@
 The request is rebuilt, never copied through: end-to-end fields as they came, then what only the gateway may say (who
 the client is, the request id, the trace), then exactly one framing field. The path is the service's base path, without
 its last slash, followed by the route's path without `strip_prefix`.
+
+`Forward` is what a plain service needs and no more. Services with retries, a breaker or ejection have
+`guarded.Guarded`, which fills in the three places marked "see guarded.py"; `guarded.forwarding` chooses when the
+snapshot is compiled.
 """
 
 from __future__ import annotations
 
 import asyncio
+from math import ceil
 from typing import Final
 
 from gatepost import log
-from gatepost.errors import INTERNAL, AddressRefused, Problem, UpstreamError
+from gatepost.config.services import Timeouts
+from gatepost.errors import INTERNAL, Problem, UpstreamError
 from gatepost.exchange import Exchange, Handler, problem
 from gatepost.http1.messages import CHUNKED
 from gatepost.http1.targets import strip_prefix
-from gatepost.net.dial import dial, dial_unix
+from gatepost.upstream.connect import connect
 from gatepost.upstream.connection import UpstreamConnection
+from gatepost.upstream.health import Event, Health
 from gatepost.upstream.targets import Target, Upstream
 
 # RFC 9110 §9.2.2: these may be sent again when it is not known whether the first one was acted on.
@@ -40,9 +47,17 @@ class Forward(Handler):
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream, *, prefix: str | None = None, identity_encoding: bool = False) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        prefix: str | None = None,
+        identity_encoding: bool = False,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """`timeouts`: the route's own; None: those of the service."""
         self.upstream = upstream
-        timeouts = upstream.config.timeouts
+        timeouts = timeouts or upstream.config.timeouts
         self.connect = timeouts.connect
         self.first_byte = timeouts.first_byte
         self.idle = timeouts.idle
@@ -55,16 +70,15 @@ class Forward(Handler):
 
     def handle(self, x: Exchange) -> None:
         # The commonest case on a path of its own: one target, and a connection kept to it.
-        targets = self.upstream.targets
-        if len(targets) == 1:
-            target = targets[0]
+        target = self.upstream.sole
+        if target is not None:
             connection = target.take(fresh=x.head.method not in IDEMPOTENT)
             if connection is not None:
                 connection.start(x, self, self._request(x, target), x.body)
             else:
                 self._dial(x, target, ())
         else:
-            self._send(x, (), retried=False)
+            self.send(x, (), retried=False)
 
     def client_gone(self, x: Exchange) -> None:
         work, x.upstream = x.upstream, None
@@ -73,18 +87,24 @@ class Forward(Handler):
         elif isinstance(work, asyncio.Task):
             work.cancel()
 
-    def _send(self, x: Exchange, tried: tuple[Target, ...], *, retried: bool) -> None:
-        target = self.upstream.choose(tried)
+    def send(self, x: Exchange, tried: tuple[Target, ...], *, retried: bool) -> None:
+        target = self.upstream.choose(tried, x)
         if target is None:
-            self._all_down(x, tried)
+            self._refused(x, self.all_down())
             return
         connection = None
         if not retried:
             connection = target.take(fresh=x.head.method not in IDEMPOTENT)
         if connection is not None:
-            connection.start(x, self, self._request(x, target), x.body)
+            self._start(x, connection, target)
             return
         self._dial(x, target, tried)
+
+    def _start(self, x: Exchange, connection: UpstreamConnection, target: Target) -> None:
+        connection.start(x, self, self._request(x, target), x.body)  # see guarded.py
+
+    def _refused(self, x: Exchange, p: Problem) -> None:
+        self.answer(x, p)  # nothing was sent; see guarded.py
 
     def _dial(self, x: Exchange, target: Target, tried: tuple[Target, ...]) -> None:
         task = x.loop.create_task(self._connect(x, target, tried))
@@ -98,62 +118,47 @@ class Forward(Handler):
         if error is not None:  # a fault of ours: the client must not wait for ever for it
             reason = f"{type(error).__name__}: {error}"
             log.event("exchange_failed", level="error", request_id=x.id, route=x.route.name, reason=reason)
-            self._answer(x, INTERNAL)
+            self._refused(x, INTERNAL)
 
     async def _connect(self, x: Exchange, target: Target, tried: tuple[Target, ...]) -> None:
         upstream = self.upstream
-        timeout = self.connect
-
-        def protocol() -> UpstreamConnection:
-            return UpstreamConnection(upstream, target)
-
         try:
-            if target.unix:
-                _, connection = await dial_unix(protocol, target.unix, timeout=timeout)
-            else:
-                _, connection = await dial(
-                    protocol,
-                    target.host,
-                    target.port,
-                    tls=target.tls,
-                    server_name=upstream.server_name or target.host,
-                    resolver=upstream.resolver,
-                    guard=None,
-                    timeout=timeout,
-                )
-        except (UpstreamError, AddressRefused) as error:
-            upstream.failed(target)
+            connection = await connect(upstream, target, self.connect)
+        except UpstreamError as error:
+            upstream.failed(target, error.problem.detail)
             x.target = target.name
-            if len(upstream.targets) > 1:
-                self._send(x, (*tried, target), retried=True)  # nothing was sent: another target may be asked
-            else:
-                self._answer(x, error.problem if isinstance(error, UpstreamError) else _unreachable(str(error)))
+            self._unconnected(x, target, tried, error.problem)
             return
-        target.rests_until = 0.0
-        connection.start(x, self, self._request(x, target), x.body)
+        if target.health is not Health.UP:
+            upstream.turn(target, Event.CONNECTED)
+        self._start(x, connection, target)
+
+    def _unconnected(self, x: Exchange, target: Target, tried: tuple[Target, ...], p: Problem) -> None:
+        """Nothing was sent: another target may be asked. See guarded.py."""
+        if len(self.upstream.targets) > 1:
+            self.send(x, (*tried, target), retried=True)
+        else:
+            self.answer(x, p)
 
     def failed(self, connection: UpstreamConnection, x: Exchange, problem: Problem, *, retry: bool) -> None:
         # RFC 9112 §9.3.1: a connection that was kept may be closed while the request is on its way.
         if retry and x.body is not None and x.head.method in IDEMPOTENT:
-            self._send(x, (), retried=True)
+            self.send(x, (), retried=True)
         else:
-            self._answer(x, problem)
+            self.answer(x, problem)
 
-    def _all_down(self, x: Exchange, tried: tuple[Target, ...]) -> None:
+    def all_down(self) -> Problem:
         names = ", ".join(target.name for target in self.upstream.targets)
-        self._answer(
-            x,
-            Problem(
-                503,
-                "targets-down",
-                "No target of the service can be reached",
-                f"all targets of {self.upstream.name!r} are down: {names}",
-            ),
+        return Problem(
+            503,
+            "targets-down",
+            "No target of the service can be reached",
+            f"all targets of {self.upstream.name!r} are down: {names}",
         )
 
-    def _answer(self, x: Exchange, p: Problem) -> None:
+    def answer(self, x: Exchange, p: Problem, retry_after: float = 1.0) -> None:
         x.upstream = None
-        fields = [(b"retry-after", b"1")] if p.status == 503 else None
+        fields = [(b"retry-after", b"%d" % ceil(retry_after))] if p.status == 503 else None
         response = problem(x.id, p, fields)
         x.outcome = response.outcome
         x.downstream.respond(x, response.status, response.fields, response.body)
@@ -194,7 +199,3 @@ class Forward(Handler):
             x.trace,
             framing,
         )
-
-
-def _unreachable(detail: str) -> Problem:
-    return Problem(502, "upstream-unreachable", "The upstream cannot be reached", detail)

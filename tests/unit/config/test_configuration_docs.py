@@ -97,7 +97,7 @@ def _default(field: inspect.Field) -> str:
     kind = _bare(field.type)
     unit = field.type.extra["unit"] if isinstance(field.type, inspect.Metadata) and field.type.extra else ""
     if isinstance(kind, inspect.VarTupleType) and value:
-        return "`[" + ", ".join(_duration(item) for item in value) + "]`"
+        return "`[" + ", ".join(_duration(item) if isinstance(item, float) else str(item) for item in value) + "]`"
     return _written(value, unit)
 
 

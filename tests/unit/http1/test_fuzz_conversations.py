@@ -16,7 +16,8 @@ from tests.support.strict_http import Message, Reader
 
 from gatepost import log
 from gatepost.clock import ManualClock
-from gatepost.config.schema import Limits, Service
+from gatepost.config.schema import Limits
+from gatepost.config.services import Service, ServiceTarget
 from gatepost.errors import Problem
 from gatepost.exchange import Collected, Exchange, Handler, Route
 from gatepost.net.deadlines import Deadlines
@@ -131,7 +132,9 @@ class Forwarder:
 def answered(parts: list[bytes], method: str) -> tuple[RecordingDownstream, list[Problem]]:
     """One request, and the stream that comes back, to its end."""
     loop = ManualLoop(ManualClock())
-    upstream = Upstream("orders", Service(targets=("http://192.0.2.2",)), None, Deadlines(loop), None)  # type: ignore[arg-type]
+    upstream = Upstream(
+        "orders", Service(targets=(ServiceTarget(url="http://192.0.2.2"),)), None, Deadlines(loop), None
+    )  # type: ignore[arg-type]
     connection = UpstreamConnection(upstream, upstream.targets[0])
     transport = FakeTransport(connection)
     owner = Forwarder()

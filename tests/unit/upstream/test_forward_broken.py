@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.exchanges import make_exchange
 
 from gatepost import log
-from gatepost.config import schema
+from gatepost.config.services import Service, ServiceTarget
 from gatepost.exchange import Route
 from gatepost.net.deadlines import Deadlines
 from gatepost.upstream.forward import Forward
@@ -24,7 +24,7 @@ class _BrokenResolver:
 
 async def test_a_fault_while_dialling_is_answered() -> None:
     broken: Any = _BrokenResolver()
-    config = schema.Service(targets=("http://orders.example:9000",))
+    config = Service(targets=(ServiceTarget(url="http://orders.example:9000"),))
     upstream = Upstream("orders", config, broken, Deadlines(asyncio.get_running_loop()), None)
     forward = Forward(upstream)
     x, downstream = make_exchange("GET", "/orders")
