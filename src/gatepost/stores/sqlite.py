@@ -11,15 +11,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from gatepost.clock import Clock, SystemClock
 from gatepost.errors import StoreUnavailable
 from gatepost.ids import IdFactory
 from gatepost.model import App, Attempt, Delivery, Endpoint, Message
-from gatepost.stores.access import StoredAccess
-from gatepost.stores.base import Completion, Done, Filter, NewMessage, OnCommit, Page, Refused
-from gatepost.stores.directory import Directory
+from gatepost.stores.base import Filter, Page
+from gatepost.stores.group_commit import GroupCommit
+from gatepost.stores.jobs import Job
 from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_access import SqliteAccess
 from gatepost.stores.sqlite_batch import Batch
@@ -27,7 +27,7 @@ from gatepost.stores.sqlite_files import Lock
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
 from gatepost.stores.sqlite_reader import Readers, list_attempts, list_messages, messages_by_id
 from gatepost.stores.sqlite_rows import attempt_of, delivery_of, message_of, to_json
-from gatepost.stores.sqlite_writer import Job, Settled, Task, Writer
+from gatepost.stores.sqlite_writer import Writer
 
 EXIT_IOERR: Final = 70  # EX_SOFTWARE of sysexits.h: the supervisor should start us again
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def exit_at_once(reason: str) -> None:
     os._exit(EXIT_IOERR)
 
 
-class SqliteStore(SqliteAccess):
+class SqliteStore(GroupCommit, SqliteAccess):
     """The store contract (`base.py`) over one database file. All calls come from the loop that ran `open`.
 
     `fatal(reason)` is called, in the writing thread, when an fsync fails: the process must not go on.
@@ -57,17 +57,11 @@ class SqliteStore(SqliteAccess):
         fatal: Callable[[str], None] = exit_at_once,
         probe_interval: float = 1.0,
     ) -> None:
-        self.directory = Directory()
-        self.access = StoredAccess()
+        super().__init__(SystemClock() if clock is None else clock)
         self._path = path
-        self._clock = SystemClock() if clock is None else clock
         self._node = node
         self._fatal = fatal
         self._probe_interval = probe_interval
-        self._listeners: list[OnCommit] = []
-        self._writable_listeners: list[Callable[[bool], None]] = []
-        self._handed: list[Job] = []  # since the loop's last turn
-        self._open = False
 
     # life
 
@@ -107,60 +101,8 @@ class SqliteStore(SqliteAccess):
     def last_id(self) -> int:
         return self._ids.last
 
-    def on_writable(self, listener: Callable[[bool], None]) -> None:
-        self._writable_listeners.append(listener)
-
-    # hot
-
-    def accept(self, message: NewMessage, done: Done) -> None:
-        if not self._open:
-            asyncio.get_running_loop().call_soon(done, Refused("the store is closed"))
-            return
-        message.id = self._next_id()
-        if not self._handed:
-            self._loop.call_soon(self._flush)
-        self._handed.append((message, done, 0))
-
-    def complete(self, completion: Completion, done: Callable[[bool], None]) -> None:
-        if not self._open:
-            asyncio.get_running_loop().call_soon(done, False)
-            return
-        if not self._handed:
-            self._loop.call_soon(self._flush)
-        self._handed.append((completion, done, completion.attempt.id or self._next_id()))
-
-    def on_commit(self, listener: OnCommit) -> None:
-        self._listeners.append(listener)
-
-    def _flush(self) -> None:
-        """Hand over everything of this turn of the loop at once: one wake-up of the writer, one transaction."""
-        if self._handed:
-            handed, self._handed = self._handed, []
-            self._writer.hand_in(handed)
-
-    def _settle(self, settled: Settled) -> None:
-        """One transaction's end, on the loop. A callback that fails must not take the others' answers with it."""
-        if settled.accepted:
-            for listener in self._listeners:
-                try:
-                    listener(settled.accepted)
-                except Exception as error:
-                    self._report(error, listener)
-        for done, arguments in settled.outcomes:
-            try:
-                done(*arguments)
-            except Exception as error:
-                self._report(error, done)
-
-    def _hear(self, writable: bool) -> None:
-        for listener in self._writable_listeners:
-            try:
-                listener(writable)
-            except Exception as error:
-                self._report(error, listener)
-
-    def _report(self, error: Exception, callback: Callable[..., None]) -> None:
-        self._loop.call_exception_handler({"message": f"{callback!r} failed on a store's commit", "exception": error})
+    def _hand_in(self, jobs: list[Job]) -> None:
+        self._writer.hand_in(jobs)
 
     # deliveries
 
@@ -239,32 +181,10 @@ class SqliteStore(SqliteAccess):
             lambda batch: delete_endpoint(batch, endpoint), lambda _: self.directory.drop_endpoint(endpoint)
         )
 
-    def _new_id(self) -> int:
-        if not self._open:
-            raise StoreUnavailable("the store is closed")
-        return self._next_id()
-
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         if not self._open:
             raise StoreUnavailable("the store is closed")
         return await self._readers.run(function, *arguments)
 
     async def _write(self, act: Callable[[Batch], T], committed: Callable[[T], None] | None = None) -> T:
-        """Run `act` in the next transaction; `committed` on the loop, in commit order, even if the caller has left."""
-        if not self._open:
-            raise StoreUnavailable("the store is closed")
-        future: asyncio.Future[T] = self._loop.create_future()
-
-        def done(result: T, error: BaseException | None) -> None:
-            if error is None and committed is not None:
-                committed(result)
-            if future.done():  # cancelled: the caller has left
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        self._flush()
-        self._writer.hand_in([(Task(act), done, 0)])
-        return await future
+        return cast("T", await self._task(act, committed))

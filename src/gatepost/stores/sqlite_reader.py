@@ -7,7 +7,6 @@ go on. No read holds a snapshot for long, so checkpoints are never kept waiting.
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +15,10 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import apsw
 
-from gatepost import ids
 from gatepost.errors import StoreUnavailable
 from gatepost.model import Attempt, Message
 from gatepost.stores.base import Filter, Page
+from gatepost.stores.paging import bounds, fill
 from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_files import open_reader
 from gatepost.stores.sqlite_rows import Row, attempt_of, channel_key, message_of, to_json
@@ -31,7 +30,6 @@ PATIENCE: Final = 0.008  # seconds after which a list that filters gives what it
 P = ParamSpec("P")
 T = TypeVar("T")
 _SQL: Final = queries("sqlite")
-_GREATEST: Final = (1 << 63) - 1
 
 
 class Readers:
@@ -110,7 +108,7 @@ def list_attempts(connection: apsw.Connection, of: str, key: int, narrow: Filter
     }
     filtered = any(value is not None for value in values.values())
     wanted = List(
-        _fill(_SQL["list_attempts"], parts), _fill(_SQL["list_attempts_bound"], parts), {"of": key, **values}, filtered
+        fill(_SQL["list_attempts"], parts), fill(_SQL["list_attempts_bound"], parts), {"of": key, **values}, filtered
     )
     return read_page(connection, wanted, narrow, attempt_of)
 
@@ -120,9 +118,9 @@ def messages_by_id(connection: apsw.Connection, identifiers: Sequence[int]) -> l
 
 
 def read_page(connection: apsw.Connection, wanted: List, narrow: Filter, make: Callable[[Row], T]) -> Page[T]:
-    low, high = _bounds(narrow)
+    low, high = bounds(narrow)
     order = {"order": "ASC" if narrow.ascending else "DESC"}
-    query, bound = _fill(wanted.query, order), _fill(wanted.bound, order)
+    query, bound = fill(wanted.query, order), fill(wanted.bound, order)
     limit = narrow.limit
     rows: list[Row] = []
     give_up = time.monotonic() + PATIENCE
@@ -146,37 +144,11 @@ def read_page(connection: apsw.Connection, wanted: List, narrow: Filter, make: C
             high = edge - 1
 
 
-def _bounds(narrow: Filter) -> tuple[int, int]:
-    """The smallest and the greatest id that may stand on the page."""
-    low, high = 0, _GREATEST
-    if narrow.after is not None:
-        low = max(low, ids.first_at(_milliseconds(narrow.after, math.floor) / 1000 + 0.001))
-    if narrow.before is not None:
-        high = min(high, ids.first_at(_milliseconds(narrow.before, math.ceil) / 1000) - 1)
-    if narrow.iterator is not None:
-        if narrow.ascending:
-            low = max(low, narrow.iterator + 1)
-        else:
-            high = min(high, narrow.iterator - 1)
-    return low, high
-
-
-def _milliseconds(seconds: float, whole: Callable[[float], int]) -> int:
-    """A float of Unix seconds is exact to a fraction of a microsecond only: round there first."""
-    return whole(round(seconds * 1e6) / 1000)
-
-
 def _type_keys(connection: apsw.Connection, narrow: Filter) -> str | None:
     if narrow.event_types is None:
         return None
     names = to_json(list(narrow.event_types))
     return to_json([key for (key,) in connection.execute(_SQL["type_keys"], (names,))])
-
-
-def _fill(sql: str, parts: dict[str, str]) -> str:
-    for name, text in parts.items():
-        sql = sql.replace("{" + name + "}", text)
-    return sql
 
 
 def _used(sql: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import apsw
 
@@ -23,14 +23,13 @@ from gatepost.errors import StoreUnavailable
 from gatepost.model import App, Endpoint
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.base import Completion, NewMessage, Refused
+from gatepost.stores.jobs import Job, Outcomes, Settled, Task, take
 from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_access import load_access
 from gatepost.stores.sqlite_batch import Batch, Memory
 from gatepost.stores.sqlite_files import open_writer
 from gatepost.stores.sqlite_rows import app_of, endpoint_of
 
-ROWS_A_TRANSACTION: Final = 2_000  # a message counts with its deliveries and pages; one alone may be larger
-PAGE: Final = 4_096  # bytes
 CHECKPOINT_PAGES: Final = 4_000  # 16 MiB of log
 SWEEP_ROWS: Final = 500  # cancelled in one step: 1.1 ms
 SWEEP_EVERY: Final = 16  # transactions, while the queue never empties
@@ -52,21 +51,6 @@ DISK: Final = (
 FSYNC: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 
 
-class Task:
-    """A cold write: `act` runs inside the transaction. Its `done` takes two arguments, the result and the error."""
-
-    __slots__ = ("act",)
-
-    def __init__(self, act: Callable[[Batch], Any]) -> None:
-        self.act = act
-
-
-Done: TypeAlias = Callable[..., None]
-# What is to be written, who hears of it on the loop, and the id of a completion's attempt.
-Job: TypeAlias = tuple[NewMessage | Completion | Task, Done, int]
-Outcomes: TypeAlias = list[tuple[Done, tuple[Any, ...]]]
-
-
 class Opened(NamedTuple):
     """What the loop's side of the store needs to know of a database."""
 
@@ -74,13 +58,6 @@ class Opened(NamedTuple):
     apps: list[App]
     endpoints: list[Endpoint]
     access: StoredAccess
-
-
-class Settled(NamedTuple):
-    """One transaction's end: the messages it accepted, and every job's outcome in the order they were handed in."""
-
-    accepted: Sequence[NewMessage]
-    outcomes: Outcomes
 
 
 class Writer:
@@ -188,7 +165,7 @@ class Writer:
             except Empty:
                 pass
             if todo:
-                self._transact(_take(todo))
+                self._transact(take(todo))
                 if self._sweep and self.transactions % SWEEP_EVERY == 0:
                     self._cancel_some()
             elif not self.writable:
@@ -333,22 +310,6 @@ class Writer:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:  # the loop was closed without close(): nobody is left to hear it
             pass
-
-
-def _take(todo: deque[Job]) -> list[Job]:
-    """The next transaction's jobs."""
-    jobs: list[Job] = []
-    rows = 0
-    while todo:
-        thing = todo[0][0]
-        if isinstance(thing, NewMessage):
-            rows += 1 + len(thing.endpoints) + len(thing.payload) // PAGE
-        else:
-            rows += 2
-        if rows > ROWS_A_TRANSACTION and jobs:
-            break
-        jobs.append(todo.popleft())
-    return jobs
 
 
 def _act(task: Task, batch: Batch) -> tuple[Any, Exception | None]:
