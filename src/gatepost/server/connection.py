@@ -44,12 +44,15 @@ from gatepost.server.clients import stranger, through_proxy, trace_lines
 from gatepost.server.gate import Gate
 from gatepost.server.refusals import METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
 from gatepost.server.routing import Found, MethodNotAllowed
+from gatepost.server.tunnel import ClientEnd
+from gatepost.server.websocket import WebSocket, is_websocket
 
 Steps: TypeAlias = tuple[Callable[[Exchange], Answer], ...]
 
 LOOK_AHEAD: Final = 65_536  # bytes of pipelined requests, or of a body that nobody has asked for yet
 LINGER: Final = 2.0  # seconds in which what a refused client still sends is thrown away, so that it can read why
 HALF_CLOSED: Final = 1.0  # seconds that an exchange may go on once the client has closed its sending side
+FAREWELL: Final = 2.0  # seconds that the ends of a WebSocket have for their Close when the node stops
 RATE_WINDOW: Final = 10.0  # seconds over which a body's rate is averaged
 WRITE_BUFFER: Final = 65_536  # bytes unsent above which the source is paused
 
@@ -91,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_tunnel",
         "_waiting",
+        "_websocket",
         "_writing",
         "_x",
         "deadline",
@@ -106,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._sink: Sink | None = None
         self._source: Source | None = None
         self._tunnel: TunnelEnd | None = None
+        self._websocket: WebSocket | None = None  # what the tunnel is, if it is one
         self._waiting: asyncio.Task[None] | None = None  # for a policy
         self._decoder: ChunkedDecoder | None = None
         self._body_open = False  # bytes of the request body are still to come
@@ -609,30 +614,56 @@ class Connection(asyncio.Protocol):
     def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
         if self._x is not x:
             source.abort()
-            return _ClientEnd(self)
+            return ClientEnd(self)
         x.status = status
         x.response_fields = fields
         self._begun = True
         for step in x.route.on_response:
             step(x)
         self._keep_alive = False
-        self._tunnel = source
         self.deadline = NEVER
         self._write(writer.response_head(x.status, x.response_fields, b"x-request-id: %b\r\n" % x.id))
-        return _ClientEnd(self)
+        client = ClientEnd(self)
+        if is_websocket(x.head.upgrade, fields):
+            self._websocket = WebSocket(client, source)
+            self._tunnel = self._websocket.for_client
+            return self._websocket.for_upstream
+        self._tunnel = source
+        return client
 
     def peer_certificate(self) -> bytes | None:
         tls = self._transport.get_extra_info("ssl_object")
         return None if tls is None else tls.getpeercert(binary_form=True)
 
-    def _flow(self) -> None:
-        """What came before the tunnel stood goes into it; then bytes flow as they come."""
+    # The tunnel, as `ClientEnd` uses it.
+
+    def send_raw(self, data: bytes) -> None:
+        if self._x is not None:
+            self._x.bytes_out += len(data)
+        self._write(data)
+
+    def end_tunnel(self, *, cut: bool) -> None:
+        x, self._tunnel = self._x, None
+        if x is not None:
+            self._record(x)
+        if cut:
+            self._abort()
+        elif self._lost():
+            self._lingering = True
+        else:
+            self._close()
+
+    def pause_tunnel(self) -> None:
+        self._pause_reading()
+
+    def resume_tunnel(self, *, first: bool) -> None:
+        """The first time, what came before the tunnel stood goes into it; then bytes flow as they come."""
         tunnel = self._tunnel
-        if tunnel is not None and self._buffer:
+        if first and tunnel is not None and self._buffer:
             data, self._buffer = self._buffer, b""
             tunnel.send(data)
         self._resume_reading()
-        if tunnel is not None and self._eof:
+        if first and tunnel is not None and self._eof:
             tunnel.finish()
 
     # Ends.
@@ -783,6 +814,8 @@ class Connection(asyncio.Protocol):
         limits = self._gate.limits
         if self._lingering:
             self._transport.abort()
+        elif self._tunnel is not None:
+            self._abort()  # a WebSocket's end that did not say goodbye in time
         elif x is None:
             if self._buffer or self._proxied:
                 self._fail(too_slow("its header did not end in time"))
@@ -803,6 +836,9 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         if self._x is None and not self._lingering:
             self._close()
+        elif self._websocket is not None:
+            self.deadline = time.monotonic() + FAREWELL
+            self._websocket.go_away()
         elif self._tunnel is not None:
             self._tunnel.finish()
             self._transport.close()
@@ -832,53 +868,6 @@ class Connection(asyncio.Protocol):
         if not self._reading and not self._lost():
             self._reading = True
             self._transport.resume_reading()
-
-
-class _ClientEnd:
-    """The client's end of a tunnel. Nothing flows before its first `resume`."""
-
-    __slots__ = ("_connection", "_flowing")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._flowing = False
-
-    def send(self, data: bytes) -> None:
-        c = self._connection
-        if c._x is not None:
-            c._x.bytes_out += len(data)
-        c._write(data)
-
-    def finish(self) -> None:
-        """The upstream has no more to say. RFC 9110 §9.3.6: what was sent goes out, then both sides end."""
-        c = self._connection
-        x, c._tunnel = c._x, None
-        if x is not None:
-            c._record(x)
-        if c._lost():
-            c._lingering = True
-        else:
-            c._close()
-
-    def abort(self) -> None:
-        c = self._connection
-        x, c._tunnel = c._x, None
-        if x is not None:
-            c._record(x)
-        c._abort()
-
-    def pause(self) -> None:
-        self._connection._pause_reading()
-
-    def resume(self) -> None:
-        if self._flowing:
-            self._connection._resume_reading()
-        else:
-            self._flowing = True
-            self._connection._flow()
-
-    def cancel(self) -> None:
-        self.abort()
 
 
 _NO_PARAMS: Final[dict[str, str]] = {}
