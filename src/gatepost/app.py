@@ -13,10 +13,9 @@ import asyncio
 import gc
 import os
 import signal
-import ssl
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -29,29 +28,29 @@ from gatepost.clock import SystemClock
 from gatepost.compile import Ground, Traffic, check_live, compile_traffic, trusted
 from gatepost.config.child import load_in_child
 from gatepost.config.loading import Loaded
-from gatepost.config.schema import Config, Listener, Tls
+from gatepost.config.schema import Config, Listener
 from gatepost.declare import declare
 from gatepost.deliveries.engine import Deliveries
 from gatepost.destinations.webhook import WebhookDestination
-from gatepost.errors import ConfigError, GatepostError
+from gatepost.errors import ConfigError, ConfigIssue, GatepostError
 from gatepost.events.create import CreateMessage
 from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Journal
+from gatepost.events.notices import GatewayNotices, own_app
 from gatepost.exchange import Route
 from gatepost.net.cares import CaresLookup
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.fetch import Fetcher
 from gatepost.net.guard import Guard
-from gatepost.net.listen import BACKLOG, listen
+from gatepost.net.renewal import Renewal
 from gatepost.net.resolve import Resolver
-from gatepost.net.tls import load_certificate, server_context
-from gatepost.notices import SILENT
+from gatepost.notices import SILENT, Facts, Silent
 from gatepost.policies.admin_token import AdminToken
 from gatepost.policies.states import States
 from gatepost.realtime.hub import Hub
 from gatepost.realtime.sse import Live
-from gatepost.server.connection import LINGER, Connection
 from gatepost.server.gate import Gate, Snapshot
+from gatepost.server.listener import Listening
 from gatepost.server.probes import Probe
 from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
@@ -60,13 +59,14 @@ from gatepost.upstream import works
 from gatepost.upstream.asgi import AsgiHandler
 
 _T = TypeVar("_T")
+_P = TypeVar("_P")
 
 SWITCH_INTERVAL: Final = 0.0005  # seconds; in a busy loop it takes a commit from 6.0 to 1.3 ms
 WATCH: Final = 1.0  # seconds between two looks at the configuration file
 COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the loop
 
 # What only a restart changes.
-_FIXED: Final = ("listen", "store", "admin_token_file", "deliveries", "access_log")
+_FIXED: Final = ("store", "admin_token_file", "deliveries", "notices", "access_log")
 
 
 class Node:
@@ -82,9 +82,8 @@ class Node:
         self._reloading = True  # until it has started
         self._again = False
         self._seen = _stamps((file, *loaded.files))
-        self._servers: list[asyncio.Server] = []
-        self._certificates: list[tuple[ssl.SSLContext, Tls]] = []  # of the listeners
-        self.gates: list[Gate] = []
+        self.listening: list[Listening] = []  # those of traffic in the file's order, then the control listener
+        self.gates: list[Gate] = []  # of the same
 
     # Start.
 
@@ -122,8 +121,9 @@ class Node:
         await declare(config, self.store, clock)
         await self.deliveries.start()
 
+        self.notices = await self._notices_of(config, ingest)
         self.ground = Ground(
-            resolver, self.deadlines, States(), SILENT, ingest, self.journal, self.live, Fetcher(resolver)
+            resolver, self.deadlines, States(), self.notices, ingest, self.journal, self.live, Fetcher(resolver)
         )
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         self._start_upstreams()
@@ -134,16 +134,20 @@ class Node:
             config, self.api, CreateMessage(ingest), AdminToken(sha256(token.encode()).digest()), Probe(self._wrong)
         )
 
-        self._open(config.listen.traffic, self.traffic.snapshot, self.access_log)
+        for listener in config.listen.traffic:
+            self._open(listener, self.traffic.snapshot, self.access_log)
         self._open(config.listen.control, control, None)
-        for gate, listener in zip(self.gates, (config.listen.traffic, config.listen.control), strict=True):
-            await self._listen(gate, listener)
+        for listening in self.listening:
+            await listening.open()
+        shown = [each.certificates for each in self.listening if each.certificates is not None]
+        self.renewal = Renewal(shown, self.notices, clock)
+        self._look_at(self.loaded.files)
         gc.collect()
         gc.freeze()  # what a node is made of lives as long as it does
         log.event(
             "ready",
             version=__version__,
-            traffic=config.listen.traffic.address,
+            traffic=", ".join(listener.address for listener in config.listen.traffic),
             control=config.listen.control.address,
             store=str(path),
             admin=str(token_file),
@@ -151,36 +155,24 @@ class Node:
         self._may_reload()
 
     def _open(self, listener: Listener, snapshot: Snapshot, recorder: AccessLog | None) -> None:
-        self.gates.append(
-            Gate(
-                asyncio.get_running_loop(),
-                snapshot,
-                self.deadlines,
-                tls=listener.tls is not None,
-                proxy_protocol=listener.proxy_protocol,
-                recorder=recorder,
-            )
+        gate = Gate(
+            asyncio.get_running_loop(),
+            snapshot,
+            self.deadlines,
+            tls=listener.tls is not None,
+            proxy_protocol=listener.proxy_protocol and listener.tls is None,  # with TLS it is read before
+            recorder=recorder,
         )
+        listening = Listening(listener, gate)
+        listening.use(snapshot)
+        self.gates.append(gate)
+        self.listening.append(listening)
 
-    async def _listen(self, gate: Gate, listener: Listener) -> None:
-        sock = listen(listener.address)
-        loop = asyncio.get_running_loop()
-        if listener.tls is None:
-            server = await loop.create_server(lambda: Connection(gate), sock=sock, backlog=BACKLOG)
-        else:
-            context = server_context(listener.tls.cert, listener.tls.key)
-            self._certificates.append((context, listener.tls))
-            server = await loop.create_server(
-                lambda: Connection(gate),
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=context,
-                # The loops' own are 60 and 30 s: a handshake is part of the header, and a client that does not
-                # answer our goodbye must not hold up a stop.
-                ssl_handshake_timeout=gate.limits.header_timeout or None,
-                ssl_shutdown_timeout=LINGER,
-            )
-        self._servers.append(server)
+    async def _notices_of(self, config: Config, ingest: Ingest) -> GatewayNotices | Silent:
+        if not config.notices.enabled:
+            return SILENT
+        await own_app(self.store, ingest.clock)
+        return GatewayNotices(ingest, asyncio.get_running_loop(), config.notices)
 
     def _live_of(self, loaded: Loaded) -> Live | None:
         """Raises ConfigError."""
@@ -223,11 +215,10 @@ class Node:
             live = self.live if loaded.config.live == self.loaded.config.live else self._live_of(loaded)
             ground = self.ground._replace(live=live)
             traffic = await _slowly(compile_traffic(self.file, loaded, ground, self.traffic.upstreams))
+            listeners = [
+                (each, settings, await _in_thread(each.read, settings)) for each, settings in self._paired(loaded)
+            ]
             await declare(loaded.config, self.store, SystemClock())
-            for _, tls in self._certificates:
-                server_context(tls.cert, tls.key)  # half a pair, loaded into the real one, would stay in it
-            for context, tls in self._certificates:
-                load_certificate(context, tls.cert, tls.key)
         except ConfigError as error:
             self._look_at((*self.loaded.files, *error.files))
             for issue in error.issues:
@@ -240,15 +231,19 @@ class Node:
                     reason=issue.reason,
                     kept="the running configuration",
                 )
+            self._tell_refused(error.issues[0], len(error.issues))
             return
         except (GatepostError, OSError) as error:  # OSError: no process or descriptor left for the child
             log.event("config_refused", level="error", file=self.file, reason=error, kept="the running configuration")
+            self._tell_refused(ConfigIssue("", 0, str(error)), 1)
             return
         finally:
             gc.freeze()
             gc.enable()
             self._may_reload()
         old, old_loaded = self.traffic, self.loaded
+        for listening, settings, shown in listeners:
+            listening.show(settings, shown)
         self._use(traffic, loaded)
         self.ground = ground
         if live is not self.live:
@@ -260,13 +255,15 @@ class Node:
                 upstream.stop()
                 upstream.close_idle()
         self._start_upstreams()
-        log.event(
-            "config_reloaded",
-            file=self.file,
-            routes=len(loaded.config.routes),
-            seconds=round(time.monotonic() - started, 3),
-        )
+        seconds = round(time.monotonic() - started, 3)
+        log.event("config_reloaded", file=self.file, routes=len(loaded.config.routes), seconds=seconds)
+        facts: Facts = {"file": self.file, "routes": len(loaded.config.routes), "seconds": seconds}
+        self.notices.tell("config.reloaded", "config", facts)
         await _slowly(_released(old, old_loaded))
+
+    def _tell_refused(self, first: ConfigIssue, faults: int) -> None:
+        facts: Facts = {"file": self.file, "faults": faults, "line": first.line, "path": first.path}
+        self.notices.tell("config.refused", "config", {**facts, "reason": first.reason})
 
     def _start_upstreams(self) -> None:
         """What services do by themselves: checks, look-ups. Those of a reload that goes on are going already."""
@@ -276,16 +273,30 @@ class Node:
 
     def _use(self, traffic: Traffic, loaded: Loaded) -> None:
         fixed = [name for name in _FIXED if getattr(loaded.config, name) != getattr(self.config, name)]
+        if not self._same_listeners(loaded):
+            fixed.insert(0, "listen")
         if fixed:
             log.event("config_needs_restart", level="warning", settings=", ".join(fixed))
         self.traffic = traffic
         self.loaded = loaded
         self._look_at(loaded.files)
-        self.gates[0].use(traffic.snapshot)
-        control = self.gates[1].snapshot
-        self.gates[1].use(Snapshot(control.router, loaded.config.limits, trusted(loaded.config)))
+        *fronts, control = self.listening
+        for listening in fronts:
+            listening.use(traffic.snapshot)
+        control.use(Snapshot(control.gate.snapshot.router, loaded.config.limits, trusted(loaded.config)))
         if self.access_log is not None:
             self.access_log.reopen()
+
+    def _same_listeners(self, loaded: Loaded) -> bool:
+        wanted = _listeners(loaded)
+        return len(wanted) == len(self.listening) and all(
+            listening.may_become(settings) for listening, settings in zip(self.listening, wanted, strict=True)
+        )
+
+    def _paired(self, loaded: Loaded) -> list[tuple[Listening, Listener]]:
+        """The listeners with what they are to be: their certificates change without a restart, nothing else does."""
+        wanted = _listeners(loaded) if self._same_listeners(loaded) else [each.settings for each in self.listening]
+        return list(zip(self.listening, wanted, strict=True))
 
     async def watch(self) -> None:
         """Reload when the file, or one that it names (a certificate, a secret, a schema), has changed and then all of
@@ -297,10 +308,13 @@ class Node:
             if stamps[self.file] is not None and stamps != self._seen and stamps == last:
                 self.reload()
             last = stamps
+            await self.renewal.look()
 
     def _look_at(self, files: Iterable[str]) -> None:
-        """What to watch from now on. A change of a file that was watched before is still to be seen."""
-        stamps = _stamps((self.file, *files))
+        """What to watch from now on. A change of a file that was watched before is still to be seen. Listeners'
+        certificates are renewed by themselves: one that is half-written holds up no change of anything else."""
+        renewed = {file for each in self.listening if each.certificates for file in each.certificates.files}
+        stamps = _stamps((self.file, *(file for file in files if file not in renewed)))
         self._seen = stamps | {file: stamp for file, stamp in self._seen.items() if file in stamps}
 
     # Stop.
@@ -315,8 +329,8 @@ class Node:
             upstream.stop()  # its checks and look-ups; what is under way goes on
         await asyncio.sleep(shutdown.drain_delay)
         until = time.monotonic() + shutdown.drain
-        for server in self._servers:
-            server.close()
+        for listening in self.listening:
+            listening.close()
         if self.live is not None:
             self.live.stop()
         await asyncio.gather(*(_drained(gate, until) for gate in self.gates))
@@ -327,6 +341,7 @@ class Node:
         self.destination.close()
         self.lookup.close()
         await self.journal.close()
+        self.notices.close()
         await self.store.close()
         self.deadlines.close()
         if self.access_log is not None:
@@ -379,6 +394,15 @@ async def _slowly(steps: Generator[None, None, _T]) -> _T:
         if time.perf_counter() >= until:
             await asyncio.sleep(0)
             until = time.perf_counter() + COMPILE_SLICE
+
+
+def _listeners(loaded: Loaded) -> list[Listener]:
+    return [*loaded.config.listen.traffic, loaded.config.listen.control]
+
+
+async def _in_thread(work: Callable[[_P], _T], argument: _P) -> _T:
+    """What waits for files does not hold the loop."""
+    return await asyncio.get_running_loop().run_in_executor(None, work, argument)
 
 
 def _released(traffic: Traffic, loaded: Loaded) -> Generator[None, None, None]:

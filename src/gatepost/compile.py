@@ -21,10 +21,10 @@ from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Journal
 from gatepost.exchange import Exchange, Handler, Policy, Route
 from gatepost.net.addresses import Networks
+from gatepost.net.certificates import Certificates
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.net.resolve import Resolver
-from gatepost.net.tls import server_context
 from gatepost.notices import SILENT, Notices
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, SettingFault
@@ -128,8 +128,9 @@ def check(file: str, loaded: Loaded) -> Router[str]:
     config = loaded.config
     faults = Faults(file, loaded)
     router: Router[str] = Router()
-    for listener in ("traffic", "control"):
-        _listener_tls(listener, getattr(config.listen, listener), faults)
+    for place, listener in enumerate(config.listen.traffic):
+        _listener_tls("traffic" if len(config.listen.traffic) == 1 else f"traffic[{place}]", listener, faults)
+    _listener_tls("control", config.listen.control, faults)
     for name, service in config.services.items():
         _tls(name, service, faults)
         _balance_key(name, service, faults)
@@ -272,7 +273,7 @@ def _listener_tls(name: str, listener: schema.Listener, faults: Faults) -> None:
     if listener.tls is None:
         return
     try:
-        server_context(listener.tls.cert, listener.tls.key)
+        Certificates(listener.tls)
     except GatepostError as error:
         faults.add(f"listen.{name}.tls", error)
 

@@ -28,5 +28,11 @@ class Silent:
     def tell(self, event_type: str, subject: str, facts: Facts) -> None:
         pass
 
+    def tell_once(self, event_type: str, subject: str, facts: Facts, key: str) -> None:
+        pass
 
-SILENT: Final[Notices] = Silent()
+    def close(self) -> None:
+        pass
+
+
+SILENT: Final = Silent()

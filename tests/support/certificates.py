@@ -60,6 +60,13 @@ class Authority:
         key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
         return str(cert_file), str(key_file)
 
+    def key_file(self) -> str:
+        """The file of the authority's own key."""
+        file = self._folder / "ca.key"
+        plain = serialization.NoEncryption()
+        file.write_bytes(self._key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+        return str(file)
+
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: datetime.datetime = _EPOCH + _YEARS
     ) -> x509.CertificateBuilder:

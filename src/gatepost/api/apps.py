@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from gatepost import ids
 from gatepost.api import pagination
-from gatepost.api.context import Ctx, changeable
+from gatepost.api.context import Ctx, changeable, not_own
 from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import ApiError, Fault, Unprocessable, not_found
 from gatepost.api.fields import AppName, IdempotencyKey, In, Iterator, Limit, Metadata, Order, Rate, Uid, moment
@@ -134,6 +134,7 @@ async def update(context: Ctx, name: AppName, wanted: ApplicationIn) -> Response
     async with context.changing(context.app(name)):
         app = context.app(name)
         changeable(app)
+        not_own(app, wanted.uid)
         return answer(document(await context.put_app(_replaced(app, wanted))))
 
 
@@ -144,6 +145,7 @@ async def patch(context: Ctx, name: AppName, wanted: ApplicationPatch) -> Respon
         app = context.app(name)
         changeable(app)
         changes = {field: getattr(wanted, field) for field in wanted.model_fields_set}
+        not_own(app, changes.get("uid", app.uid))
         return answer(document(await context.put_app(msgspec.structs.replace(app, **changes))))
 
 
@@ -153,6 +155,7 @@ async def delete(context: Ctx, name: AppName) -> Response:
     async with context.changing(context.app(name)):
         app = context.app(name)
         changeable(app)
+        not_own(app)
         await context.store.delete_app(app.key)
         return no_content()
 

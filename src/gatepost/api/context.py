@@ -15,6 +15,7 @@ from gatepost.api.errors import ApiError, conflict, not_found
 from gatepost.clock import Clock
 from gatepost.model import App, Delivery, Endpoint, Message
 from gatepost.net.guard import Guard
+from gatepost.notices import OWN_APP
 from gatepost.stores.base import Store
 
 
@@ -110,6 +111,12 @@ def changeable(thing: App | Endpoint) -> None:
     if thing.declared:
         what = "app" if isinstance(thing, App) else "endpoint"
         raise conflict(f"This {what} is declared in gatepost.yaml, and can only be changed there.")
+
+
+def not_own(app: App, uid: str | None = None) -> None:
+    """Raises 409 where the gateway's own app would lose its uid, or itself: its events go there."""
+    if app.uid == OWN_APP != uid:
+        raise conflict(f"The app `{OWN_APP}` is the gateway's own: it keeps its uid and cannot be deleted.")
 
 
 def _sentence(error: ValueError | LookupError) -> str:

@@ -80,7 +80,7 @@ def reader_of(kind: inspect.Type, meta: dict[str, Any] | None = None) -> Reader:
     if isinstance(kind, inspect.StructType):
         return _struct(kind)
     if isinstance(kind, inspect.VarTupleType):
-        return _many(kind)
+        return _many(kind, one=bool((meta or {}).get("one")))
     if isinstance(kind, inspect.DictType):
         return _dictionary(kind)
     if isinstance(kind, inspect.UnionType):
@@ -129,13 +129,17 @@ def _struct(kind: inspect.StructType) -> Reader:
     return read
 
 
-def _many(kind: inspect.VarTupleType) -> Reader:
+def _many(kind: inspect.VarTupleType, *, one: bool = False) -> Reader:
+    """`one`: a single item may stand there without the list around it."""
     item = reader_of(kind.item_type)
     least = kind.min_length or 0
     _refuse_constraint(kind, "max_length")
 
     def read(node: Node, path: str, reading: Reading) -> Any:
         if type(node) is not Sequence:
+            if one and not is_null(node):
+                value = item(node, path, reading)
+                return FAULT if value is FAULT else (value,)
             return reading.fault(
                 path, node.line, f"{_no_value(node)}must be a list; write [one, two] or lines with `- `"
             )

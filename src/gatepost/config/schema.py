@@ -6,7 +6,7 @@ its path and line. What several fields must keep together is checked in `__post_
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -40,9 +40,34 @@ from gatepost.config.values import (
 )
 
 
-class Tls(Strict, frozen=True):
+class Certificate(Strict, frozen=True):
     cert: File  # PEM file, the chain
     key: File  # PEM file
+
+
+class Hsts(Strict, frozen=True):
+    """RFC 6797: browsers come back by HTTPS only."""
+
+    max_age: Seconds = 31_536_000.0
+    include_subdomains: bool = False
+    preload: bool = False  # browsers may build it in: https://hstspreload.org
+
+    def __post_init__(self) -> None:
+        if self.preload and not (self.include_subdomains and self.max_age >= 31_536_000):
+            raise ValueError("`preload` needs `include_subdomains: true` and a `max_age` of at least 365d")
+
+
+class Tls(Strict, frozen=True):
+    cert: File  # PEM file, the chain; shown where no other certificate is for the name that a client asks for
+    key: File  # PEM file
+    certificates: tuple[Certificate, ...] = ()  # further ones, chosen by the names that stand in them
+    client_ca: File | None = None  # PEM file of those whose client certificates are trusted
+    client_auth: Literal["optional", "required"] | None = None  # required, where there is a client_ca
+    hsts: Hsts | None = None
+
+    def __post_init__(self) -> None:
+        if self.client_auth is not None and self.client_ca is None:
+            raise ValueError("`client_auth` needs `client_ca`: whose certificates are trusted?")
 
 
 class Listener(Strict, frozen=True):
@@ -53,19 +78,27 @@ class Listener(Strict, frozen=True):
     address: Address  # host:port, [v6]:port or unix:/path
     tls: Tls | None = None
     proxy_protocol: bool = False  # every connection must begin with a PROXY protocol v2 header, which is believed
+    redirect_https: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None  # answer with 308 to this port
 
     def __post_init__(self) -> None:
-        if self.tls is not None and self.proxy_protocol:
-            raise ValueError("`proxy_protocol` and `tls` cannot be combined yet: end TLS where PROXY headers are made")
+        if self.tls is not None and self.redirect_https is not None:
+            raise ValueError("`redirect_https` is for a listener without `tls`: this one speaks HTTPS already")
 
 
 class Listen(Strict, frozen=True):
-    traffic: Listener = Listener(address="0.0.0.0:8080")
+    traffic: Annotated[tuple[Listener, ...], msgspec.Meta(min_length=1, extra={"one": True})] = (
+        Listener(address="0.0.0.0:8080"),
+    )
     control: Listener = Listener(address="127.0.0.1:8081")
 
     def __post_init__(self) -> None:
-        if self.traffic.address == self.control.address and not self.traffic.address.endswith(":0"):
+        if self.control.redirect_https is not None:
+            raise ValueError("`control` cannot have `redirect_https`: it would serve nothing")
+        addresses = [each.address for each in self.traffic if not each.address.endswith(":0")]
+        if self.control.address in addresses:
             raise ValueError("`traffic` and `control` cannot listen on the same address")
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("two listeners of `traffic` cannot have the same address")
 
 
 class Limits(Strict, frozen=True):
@@ -215,6 +248,18 @@ class Live(Strict, frozen=True):
     allow_origins: tuple[str, ...] = ()
 
 
+class Notices(Strict, frozen=True):
+    """The gateway's own events, as messages of the app `gatepost`."""
+
+    enabled: bool = True
+    window: Seconds = 60.0  # of a flood about one subject: the first at once, then one message a window
+    subjects: Count = 1_000  # told apart of each event type; what comes beyond is one subject, `*`
+
+    def __post_init__(self) -> None:
+        if self.window == 0:
+            raise ValueError("`window` must be longer than 0")
+
+
 class AccessLog(Strict, frozen=True):
     output: str = "stdout"  # stdout, stderr, a file, or "off"
     buffer_records: Count = 50_000  # more than that unwritten: dropped and counted
@@ -238,5 +283,6 @@ class Config(Strict, frozen=True):
     apps: dict[Name, AppDecl] = {}
     deliveries: Deliveries = Deliveries()
     live: Live = Live()
+    notices: Notices = Notices()
     access_log: AccessLog = AccessLog()
     shutdown: Shutdown = Shutdown()

@@ -13,7 +13,7 @@ from gatepost.net.addresses import plain
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 LONGEST: Final = 4096  # §2.2 lets a header be 65,551 bytes; a PROXY over TLS with its TLVs has a few hundred
-_FIXED: Final = 16
+FIXED: Final = 16  # bytes that every header has; they say how long it is
 _LOCAL, _PROXY = 0, 1
 _UNSPEC, _INET, _INET6, _UNIX = 0, 1, 2, 3
 _STREAM: Final = 1
@@ -32,11 +32,11 @@ def parse(buffer: bytes | bytearray) -> ProxyHeader | None:
     """The header at the start of `buffer`, or None while more bytes are needed. Raises ProtocolError."""
     if buffer[:12] != SIGNATURE[: len(buffer)]:
         raise _bad("the connection does not begin with a PROXY protocol v2 header")
-    if len(buffer) < _FIXED:
+    if len(buffer) < FIXED:
         return None
     version, command = buffer[12] >> 4, buffer[12] & 15
     family, transport = buffer[13] >> 4, buffer[13] & 15
-    end = _FIXED + int.from_bytes(buffer[14:16], "big")
+    end = FIXED + int.from_bytes(buffer[14:16], "big")
     if version != 2:
         raise _bad(f"version {version} of the PROXY protocol is not supported")
     if end > LONGEST:
@@ -46,13 +46,19 @@ def parse(buffer: bytes | bytearray) -> ProxyHeader | None:
     if command == _PROXY:
         if family not in _ADDRESS_BYTES or transport not in (0, _STREAM) or (family == _UNSPEC) != (transport == 0):
             raise _bad("the PROXY header is for another protocol than TCP or a unix stream")
-        if end < _FIXED + _ADDRESS_BYTES[family]:
+        if end < FIXED + _ADDRESS_BYTES[family]:
             raise _bad("the PROXY header is too short for its addresses")
     if len(buffer) < end:
         return None
     # What follows the addresses are TLVs; nothing here reads them.
-    source = _source(family, bytes(buffer[_FIXED : _FIXED + 16])) if command == _PROXY else None
+    source = _source(family, bytes(buffer[FIXED : FIXED + 16])) if command == _PROXY else None
     return ProxyHeader(end, source)
+
+
+def length(start: bytes) -> int:
+    """How many bytes a header has of which the first `FIXED` are known. Raises ProtocolError where they begin none."""
+    parse(start)
+    return FIXED + int.from_bytes(start[14:16], "big")
 
 
 def _source(family: int, head: bytes) -> str | None:

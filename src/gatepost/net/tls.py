@@ -17,16 +17,27 @@ class TlsError(GatepostError):
 
 
 def server_context(cert: str, key: str) -> ssl.SSLContext:
-    """For a listener: TLS 1.2 and up, HTTP/1.1 by ALPN. `cert` is a PEM file with the chain. Raises TlsError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _harden(context)
+    """For a server: TLS 1.2 and up, HTTP/1.1 by ALPN. `cert` is a PEM file with the chain. Raises TlsError."""
+    context = listener_context()
     load_certificate(context, cert, key)
     return context
 
 
+def listener_context(*, client_auth: ssl.VerifyMode = ssl.CERT_NONE) -> ssl.SSLContext:
+    """The same without a certificate yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context)
+    context.verify_mode = client_auth
+    if client_auth != ssl.CERT_NONE:
+        # A resumed session is not verified again: a certificate that has expired, or whose authority is trusted no
+        # longer, would be believed for two hours more.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    return context
+
+
 def load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
-    """What a listener shows from the next handshake on: certificates are renewed more often than nodes are restarted.
-    Raises TlsError."""
+    """What handshakes in this context show. Raises TlsError."""
     for file in (cert, key):
         _readable(file)
     try:
@@ -52,12 +63,17 @@ def client_context(*, verify: bool = True, ca: str | None = None) -> ssl.SSLCont
     elif ca is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        _readable(ca)
-        try:
-            context.load_verify_locations(ca)
-        except ssl.SSLError as error:
-            raise TlsError(f"{ca} holds no certificates in PEM ({_why(error)})") from None
+        trust(context, ca)
     return context
+
+
+def trust(context: ssl.SSLContext, ca: str) -> None:
+    """Believe the authorities in a PEM file, beside those that the context has already. Raises TlsError."""
+    _readable(ca)
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise TlsError(f"{ca} holds no certificates in PEM ({_why(error)})") from None
 
 
 def _harden(context: ssl.SSLContext) -> None:

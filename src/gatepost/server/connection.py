@@ -82,6 +82,7 @@ class Connection(asyncio.Protocol):
         "_left",
         "_lingering",
         "_mode",
+        "_named",
         "_parser",
         "_parsing",
         "_peer",
@@ -102,8 +103,10 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, named: str | None = None) -> None:
+        """`named` is the peer's address where a PROXY header has said it already."""
         self._gate = gate
+        self._named = named
         self._parser = RequestParser(gate.head_limits)
         self._buffer = b""
         self._x: Exchange | None = None
@@ -137,6 +140,8 @@ class Connection(asyncio.Protocol):
         gate = self._gate
         peer = transport.get_extra_info("peername")
         self._peer = plain(peer[0].partition("%")[0]) if isinstance(peer, tuple) else ""
+        if self._named is not None:
+            self._peer = self._named
         if len(gate.connections) >= gate.limits.connections:
             self._transport.write(TOO_MANY)
             self._transport.close()
@@ -548,6 +553,8 @@ class Connection(asyncio.Protocol):
         dated = fields.dated if type(fields) is FieldList else any(field[0] == b"date" for field in fields)
         if not dated:
             framing += gate.date(x.started)
+        if gate.hsts and not any(field[0] == b"strict-transport-security" for field in fields):
+            framing += gate.hsts  # RFC 6797 §7.1: one such field at most
         return b"%b%bx-request-id: %b\r\n%b\r\n" % (
             writer.status_line(status),
             writer.field_lines(fields),

@@ -87,6 +87,7 @@ class Gate:
         "draining",
         "empty",
         "head_limits",
+        "hsts",
         "identities",
         "limits",
         "loop",
@@ -112,6 +113,7 @@ class Gate:
         self.deadlines = deadlines
         self.scheme = b"https" if tls else b"http"
         self.proxy_protocol = proxy_protocol
+        self.hsts = b""  # the line that says so, with its CRLF (RFC 6797)
         self.recorder = recorder
         self.connections: set[Member] = set()
         self.draining = False

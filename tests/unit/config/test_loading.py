@@ -58,7 +58,7 @@ def route(body: str) -> str:
 
 def test_the_designs_example_is_read() -> None:
     config = load_text(SHOP, environ=ENVIRON).config
-    assert config.listen.traffic == Listener(address="0.0.0.0:8080")
+    assert config.listen.traffic == (Listener(address="0.0.0.0:8080"),)
     created = config.routes["create-order"]
     assert created.match.methods == ("POST",)
     assert created.policies[0].api_key is not None
@@ -338,7 +338,7 @@ def test_tls_files_are_read_beside_the_configuration(tmp_path: Path) -> None:
     assert issue.path == "listen.traffic.tls.key"
     assert "No such file" in issue.reason
     (tmp_path / "k.pem").write_text("PEM")
-    tls = load_text(text, str(tmp_path / "gatepost.yaml")).config.listen.traffic.tls
+    tls = load_text(text, str(tmp_path / "gatepost.yaml")).config.listen.traffic[0].tls
     assert tls is not None
     assert tls.cert == str(tmp_path / "c.pem")
 
