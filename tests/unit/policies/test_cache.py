@@ -69,7 +69,6 @@ class Place:
         self, method: str = "GET", url: str = "/", fields: Fields | None = None, *, consumer: str = ""
     ) -> tuple[Exchange, RecordingDownstream]:
         x, client = make_exchange(method, url, fields, handler=self.target, policies=self.policies, route=self.route)
-        x.head.path, x.head.query = x.path, x.query
         x.started = self.clock.monotonic()
         x.consumer = Consumer(consumer) if consumer else None
         downstream: Any = client
