@@ -14,6 +14,7 @@ from tests.support.exchanges import make_exchange
 
 from gatepost.config.policies import PolicyUse
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.mock import MockPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.config.policies.validate import Body, ValidatePolicy
@@ -66,6 +67,14 @@ def _(policy: Policy) -> Response | None:
 @refuses("mock", MockPolicy(json={"id": 1}))
 def _(policy: Policy) -> Response | None:
     x = make_exchange("GET", "/orders", [(b"accept", b"text/html")], policies=(policy,))[0]
+    answer = policy.on_request(x)
+    assert answer is None or isinstance(answer, Response)
+    return answer
+
+
+@refuses("cache", CachePolicy())
+def _(policy: Policy) -> Response | None:
+    x = make_exchange("GET", "/", [(b"cache-control", b"only-if-cached")], policies=(policy,))[0]
     answer = policy.on_request(x)
     assert answer is None or isinstance(answer, Response)
     return answer

@@ -171,6 +171,7 @@ def make_exchange(
     x.trace = b""
     x.path = path
     x.query = query.encode()
+    head.path, head.query = x.path, x.query
     x.params = params or {}
     x.trailers = []
     x.route = Route(route, handler or NoHandler(), policies)

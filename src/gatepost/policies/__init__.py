@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
-from gatepost.policies import api_key, mock, rate_limit, validate, validate_response
+from gatepost.policies import api_key, cache, mock, rate_limit, validate, validate_response
 from gatepost.policies.base import Builder, PolicyContext, SettingFault
 
 POLICIES: Final[dict[str, Builder[Any]]] = {
@@ -21,6 +21,7 @@ POLICIES: Final[dict[str, Builder[Any]]] = {
     "validate": validate.build,
     "validate_response": validate_response.build,
     "mock": mock.build,
+    "cache": cache.build,
 }
 
 

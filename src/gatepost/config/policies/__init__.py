@@ -6,6 +6,7 @@ The behaviour stands in `gatepost.policies`, in a file of the same name.
 from __future__ import annotations
 
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.mock import MockPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.config.policies.validate import ValidatePolicy
@@ -21,6 +22,7 @@ class PolicyUse(Strict, frozen=True):
     validate: ValidatePolicy | None = None
     validate_response: ValidateResponsePolicy | None = None
     mock: MockPolicy | None = None
+    cache: CachePolicy | None = None
 
     def __post_init__(self) -> None:
         if sum(getattr(self, name) is not None for name in self.__struct_fields__) != 1:
