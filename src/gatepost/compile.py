@@ -30,6 +30,7 @@ from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, SettingFault
 from gatepost.policies.states import States
 from gatepost.realtime.auth import faults_of
+from gatepost.server.errors import ErrorTemplate, ErrorTemplates
 from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
 from gatepost.stores.access import Access
@@ -116,8 +117,9 @@ def compile_traffic(
     if ground.live is not None:
         _add_live(router, config, Route(LIVE_ROUTE, ground.live), faults)
     _ties(router, faults)
+    errors = _errors(config, faults)
     faults.raise_any()
-    return Traffic(Snapshot(router, config.limits, trusted(config)), upstreams)
+    return Traffic(Snapshot(router, config.limits, trusted(config), errors), upstreams)
 
 
 def check(file: str, loaded: Loaded) -> Router[str]:
@@ -141,6 +143,7 @@ def check(file: str, loaded: Loaded) -> Router[str]:
     if config.live.enabled:
         _add_live(router, config, LIVE_ROUTE, faults)
     _ties(router, faults)
+    _errors(config, faults)
     faults.raise_any()
     return router
 
@@ -276,6 +279,18 @@ def _listener_tls(name: str, listener: schema.Listener, faults: Faults) -> None:
         Certificates(listener.tls)
     except GatepostError as error:
         faults.add(f"listen.{name}.tls", error)
+
+
+def _errors(config: Config, faults: Faults) -> ErrorTemplates | None:
+    out: dict[str, dict[str, ErrorTemplate]] = {}
+    for status, templates in config.errors.items():
+        out[status] = {}
+        for media_type, text in templates.items():
+            try:
+                out[status][media_type] = ErrorTemplate(media_type, text)
+            except GatepostError as error:
+                faults.add(f"errors.{status}.{media_type}", error)
+    return ErrorTemplates(out) if out else None
 
 
 def _add(router: Router[_T], name: str, decl: schema.Route, value: _T, faults: Faults) -> None:

@@ -104,7 +104,10 @@ def _struct(kind: inspect.StructType) -> Reader:
     def read(node: Node, path: str, reading: Reading) -> Any:
         if short is not None and type(node) is Scalar and not is_null(node):
             value = fields[short](node, path, reading)
-            return FAULT if value is FAULT else cls(**{short: value})
+            try:
+                return FAULT if value is FAULT else cls(**{short: value})
+            except ValueError as error:
+                return reading.fault(path, node.line, str(error))
         if type(node) is not Mapping:
             return reading.fault(path, node.line, f"{_no_value(node)}{expected}; `{{}}` takes every default")
         values: dict[str, Any] = {}

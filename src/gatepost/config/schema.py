@@ -17,11 +17,13 @@ from gatepost.config.values import (
     Bytes,
     Count,
     EndpointUrl,
+    ErrorStatus,
     Expr,
     File,
     Header,
     HeaderValue,
     HostPattern,
+    MediaType,
     Method,
     Name,
     Network,
@@ -281,6 +283,7 @@ class Config(Strict, frozen=True):
     consumers: dict[Name, Consumer] = {}
     plans: dict[Name, Plan] = {}
     apps: dict[Name, AppDecl] = {}
+    errors: dict[ErrorStatus, dict[MediaType, Template]] = {}  # bodies of the gateway's own answers
     deliveries: Deliveries = Deliveries()
     live: Live = Live()
     notices: Notices = Notices()

@@ -203,6 +203,21 @@ def period(text: str) -> str:
     return text
 
 
+def error_status(text: str) -> str:
+    """Which answers a template is for: one status, a class of them, or all others."""
+    if text not in ("4xx", "5xx", "default") and not re.fullmatch(r"[45][0-9][0-9]", text):
+        raise ValueError('must be a status such as "404", in quotes, or 4xx, 5xx or default')
+    return text
+
+
+def media_type(text: str) -> str:
+    """`type/subtype` in small letters, without parameters."""
+    kind, slash, subtype = text.partition("/")
+    if not slash or text != text.lower() or not _TOKEN.fullmatch(kind) or not _TOKEN.fullmatch(subtype) or "*" in text:
+        raise ValueError("must be a media type in small letters, such as text/html, without parameters")
+    return text
+
+
 def object_name(text: str) -> str:
     """A Python object by its module: `package.module:attribute`."""
     if not _OBJECT.fullmatch(text):
@@ -243,6 +258,8 @@ OF_TEXT: Final[dict[str, Callable[[str], str]]] = {
     "path": path,
     "path pattern": path_pattern,
     "object": object_name,
+    "error status": error_status,
+    "media type": media_type,
     "period": period,
 }
 

@@ -38,6 +38,8 @@ File: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "file"})]  # read n
 Store: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "store"})]
 ObjectName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "object"})]  # package.module:attribute
 Document: TypeAlias = Annotated[Any, msgspec.Meta(extra={"unit": "document"})]  # plain values of any shape
+ErrorStatus: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "error status"})]  # "404", 4xx, default
+MediaType: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "media type"})]
 SchemaText: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "schema"})]  # a mapping or a file; kept as JSON
 ServiceName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "services"})]
 RouteName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name", "ref": "routes"})]

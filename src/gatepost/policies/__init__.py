@@ -12,7 +12,25 @@ from typing import Any, Final
 
 from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
-from gatepost.policies import api_key, cache, mock, rate_limit, validate, validate_response
+from gatepost.policies import (
+    api_key,
+    cache,
+    cors,
+    headers,
+    method,
+    mock,
+    python,
+    query,
+    rate_limit,
+    redirect,
+    request_id,
+    rewrite,
+    security_headers,
+    transform,
+    validate,
+    validate_response,
+    version,
+)
 from gatepost.policies.base import Builder, PolicyContext, SettingFault
 
 POLICIES: Final[dict[str, Builder[Any]]] = {
@@ -22,6 +40,17 @@ POLICIES: Final[dict[str, Builder[Any]]] = {
     "validate_response": validate_response.build,
     "mock": mock.build,
     "cache": cache.build,
+    "request_id": request_id.build,
+    "cors": cors.build,
+    "redirect": redirect.build,
+    "security_headers": security_headers.build,
+    "version": version.build,
+    "headers": headers.build,
+    "query": query.build,
+    "rewrite": rewrite.build,
+    "method": method.build,
+    "transform": transform.build,
+    "policy": python.build,
 }
 
 

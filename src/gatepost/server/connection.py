@@ -500,6 +500,8 @@ class Connection(asyncio.Protocol):
     def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
         if self._x is not x:
             return
+        if x.outcome and (errors := self._gate.snapshot.errors) is not None:
+            fields, body = errors.answer(x, status, fields, body)
         size = len(body)
         data = self._head(x, status, fields, size)
         if self._mode != _NONE:

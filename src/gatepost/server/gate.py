@@ -15,23 +15,26 @@ from gatepost.config.schema import Limits
 from gatepost.exchange import Exchange, Handler, Route
 from gatepost.http1.request import HeadLimits
 from gatepost.net.deadlines import Deadlines
+from gatepost.server.errors import ErrorTemplates
 from gatepost.server.routing import Router
 
 
 class Snapshot:
     """The compiled, immutable configuration that an exchange reads."""
 
-    __slots__ = ("is_trusted", "keep_encoded_slash", "limits", "router")
+    __slots__ = ("errors", "is_trusted", "keep_encoded_slash", "limits", "router")
 
     def __init__(
         self,
         router: Router[Route],
         limits: Limits,
         is_trusted: Callable[[str], bool] | None = None,
+        errors: ErrorTemplates | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
         self.is_trusted = is_trusted  # None: nobody
+        self.errors = errors  # None: problem documents for everyone
 
 
 class Recorder(Protocol):

@@ -142,7 +142,7 @@ class AccessLog:
                 x.client,
                 head.method,
                 head.host,
-                x.path,
+                head.path,  # the client's: a policy may have rewritten `x.path`
                 x.route,
                 x.target,
                 x.consumer,
