@@ -46,6 +46,7 @@ from gatepost.net.renewal import Renewal
 from gatepost.net.resolve import Resolver
 from gatepost.notices import SILENT, Facts, Silent
 from gatepost.policies.admin_token import AdminToken
+from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.realtime.hub import Hub
 from gatepost.realtime.sse import Live
@@ -55,6 +56,7 @@ from gatepost.server.probes import Probe
 from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
 from gatepost.stores.sqlite import SqliteStore
+from gatepost.upkeep import Upkeep
 from gatepost.upstream import works
 from gatepost.upstream.asgi import AsgiHandler
 
@@ -122,9 +124,12 @@ class Node:
         await self.deliveries.start()
 
         self.notices = await self._notices_of(config, ingest)
+        quotas = QuotaBook(await self.store.quota_counts())
         self.ground = Ground(
-            resolver, self.deadlines, States(), self.notices, ingest, self.journal, self.live, Fetcher(resolver)
-        )
+            resolver, self.deadlines, States(), self.notices, ingest, self.journal, self.live, Fetcher(resolver),
+            self.store.access, quotas,
+        )  # fmt: skip
+        self.upkeep = Upkeep(self.store, quotas, self.notices, clock)
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         self._start_upstreams()
         api = create_api(self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard)
@@ -142,6 +147,7 @@ class Node:
         shown = [each.certificates for each in self.listening if each.certificates is not None]
         self.renewal = Renewal(shown, self.notices, clock)
         self._look_at(self.loaded.files)
+        self.upkeep.start()
         gc.collect()
         gc.freeze()  # what a node is made of lives as long as it does
         log.event(
@@ -342,6 +348,7 @@ class Node:
         self.lookup.close()
         await self.journal.close()
         self.notices.close()
+        await self.upkeep.stop()
         await self.store.close()
         self.deadlines.close()
         if self.access_log is not None:

@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Callable, Generator
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
+import msgspec
+
 from gatepost.config import schema
 from gatepost.config.loading import Loaded
 from gatepost.config.schema import Config
@@ -25,15 +27,16 @@ from gatepost.net.certificates import Certificates
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.net.resolve import Resolver
-from gatepost.notices import SILENT, Notices
+from gatepost.notices import Notices
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, SettingFault
+from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.realtime.auth import faults_of
 from gatepost.server.errors import ErrorTemplate, ErrorTemplates
 from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
-from gatepost.stores.access import Access
+from gatepost.stores.access import Access, StoredAccess
 from gatepost.upstream import tls as upstream_tls
 from gatepost.upstream.forward import Forward
 from gatepost.upstream.guarded import forwarding
@@ -57,6 +60,8 @@ class Ground(NamedTuple):
     journal: Journal
     live: Handler | None
     fetcher: Fetcher = OFFLINE
+    stored: StoredAccess | None = None  # consumers, keys and plans of the store
+    quotas: QuotaBook | None = None
 
 
 class Traffic(NamedTuple):
@@ -64,6 +69,7 @@ class Traffic(NamedTuple):
 
     snapshot: Snapshot
     upstreams: dict[str, Upstream]
+    access: Access
 
 
 class Faults:
@@ -90,7 +96,8 @@ def compile_traffic(
     faults = Faults(file, loaded)
     upstreams = _upstreams(config, ground, known or {}, faults)
     router: Router[Route] = Router()
-    for name, decl, policies, rules in _routes(config, faults, ground.states, ground.notices, ground.fetcher):
+    surroundings = _surroundings(config, ground, faults)
+    for name, decl, policies, rules in _routes(config, faults, surroundings):
         yield
         upstream = upstreams.get(decl.service)
         if upstream is None:
@@ -119,7 +126,7 @@ def compile_traffic(
     _ties(router, faults)
     errors = _errors(config, faults)
     faults.raise_any()
-    return Traffic(Snapshot(router, config.limits, trusted(config), errors), upstreams)
+    return Traffic(Snapshot(router, config.limits, trusted(config), errors), upstreams, surroundings.access)
 
 
 def check(file: str, loaded: Loaded) -> Router[str]:
@@ -138,7 +145,7 @@ def check(file: str, loaded: Loaded) -> Router[str]:
         _balance_key(name, service, faults)
     for name, decl in config.routes.items():
         _spread(name, decl, faults)
-    for name, decl, _, _ in _routes(config, faults, States(), SILENT):
+    for name, decl, _, _ in _routes(config, faults, PolicyContext("", _access(config, faults, None), States())):
         _add(router, name, decl, name, faults)
     if config.live.enabled:
         _add_live(router, config, LIVE_ROUTE, faults)
@@ -152,17 +159,26 @@ def trusted(config: Config) -> Callable[[str], bool] | None:
     return Networks(config.trusted_proxies).contains if config.trusted_proxies else None
 
 
-def _routes(
-    config: Config, faults: Faults, states: States, notices: Notices, fetcher: Fetcher = OFFLINE
-) -> Generator[tuple[str, schema.Route, list[Policy], list[Rule]], None, None]:
+def _access(config: Config, faults: Faults, stored: StoredAccess | None) -> Access:
     try:
-        access = Access(config.consumers)
+        return Access(config.consumers, config.plans, stored)
     except ValueError as error:
-        access = Access()
         faults.add("consumers", error)
+        return Access()
+
+
+def _surroundings(config: Config, ground: Ground, faults: Faults) -> PolicyContext:
+    access = _access(config, faults, ground.stored)
+    quotas = QuotaBook() if ground.quotas is None else ground.quotas
+    return PolicyContext("", access, ground.states, ground.notices, ground.fetcher, quotas=quotas)
+
+
+def _routes(
+    config: Config, faults: Faults, surroundings: PolicyContext
+) -> Generator[tuple[str, schema.Route, list[Policy], list[Rule]], None, None]:
     for name, decl in config.routes.items():
         path = f"routes.{name}"
-        context = PolicyContext(name, access, states, notices, fetcher)
+        context = msgspec.structs.replace(surroundings, route=name)
         policies: list[Policy] = []
         for place, use in enumerate(decl.policies):
             try:

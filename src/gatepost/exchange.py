@@ -247,6 +247,7 @@ class Policy:
     name: ClassVar[str]
     phase: ClassVar[Phase]
     needs_request_body: bool = False  # the body is buffered, bounded, before `on_request`
+    body_limit: int | None = None  # bytes; of a body that does not say its length, more is refused with 413
     identity_encoding: bool = False  # it reads the response's body: the upstream is asked not to compress it
 
     def on_request(self, x: Exchange) -> Answer:
@@ -269,7 +270,8 @@ class Policy:
 
 class Limit(Policy):
     """A policy of the limit phase. All limits of a route are checked first, then all are consumed: a request that
-    one of them refuses costs nothing with the others."""
+    one of them refuses costs nothing with the others. What else stands in that phase (a queue) comes between: it lets
+    nobody wait who is over a limit, and charges nobody who waited in vain."""
 
     phase = Phase.LIMIT
 
@@ -303,6 +305,7 @@ class Route:
         "policies",
         "service",
         "stages",
+        "stream_limit",
         "upgrade",
     )
 
@@ -314,6 +317,7 @@ class Route:
         self.upgrade = False
         self.access_log = True
         self.body_limit: int | None = None  # bytes; None: the listener's
+        self.stream_limit = min((p.body_limit for p in self.policies if p.body_limit is not None), default=None)
         self.buffer_body = any(p.needs_request_body for p in self.policies)
         self.on_request = _requests(self.policies)
         self.on_response = tuple(p.on_response for p in self.policies if _overrides(p, "on_response"))
@@ -329,15 +333,27 @@ def _overrides(policy: Policy, method: str) -> bool:
 def _requests(policies: tuple[Policy, ...]) -> tuple[Callable[[Exchange], Answer], ...]:
     steps: list[Callable[[Exchange], Answer]] = []
     limits = [p for p in policies if isinstance(p, Limit)]
-    placed = False
-    for policy in policies:
-        if isinstance(policy, Limit):
-            if not placed:
-                steps.append(_all_limits(limits))
-                placed = True
-        elif _overrides(policy, "on_request"):
-            steps.append(policy.on_request)
+    others = [p for p in policies if not isinstance(p, Limit) and _overrides(p, "on_request")]
+    steps += [p.on_request for p in others if p.phase < Phase.LIMIT]
+    between = [p.on_request for p in others if p.phase is Phase.LIMIT]
+    if limits and between:
+        steps.append(_first_look(limits))
+    steps += between
+    if limits:
+        steps.append(_all_limits(limits))
+    steps += [p.on_request for p in others if p.phase > Phase.LIMIT]
     return tuple(steps)
+
+
+def _first_look(limits: list[Limit]) -> Callable[[Exchange], Response | None]:
+    def look(x: Exchange) -> Response | None:
+        for limit in limits:
+            refusal = limit.check(x, x.started)
+            if refusal is not None:
+                return refusal
+        return None
+
+    return look
 
 
 def _all_limits(limits: list[Limit]) -> Callable[[Exchange], Response | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.exchanges import make_exchange
+from tests.support.exchanges import StillLoop, make_exchange
 
 from gatepost.config.policies import PolicyUse
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.body_size import BodySizePolicy
+from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.cors import CorsPolicy
 from gatepost.config.policies.headers import FieldEdits, HeadersPolicy
 from gatepost.config.policies.method import MethodPolicy
@@ -21,6 +24,8 @@ from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.mock import MockPolicy
 from gatepost.config.policies.python import PythonPolicy
 from gatepost.config.policies.query import QueryPolicy
+from gatepost.config.policies.queue import QueuePolicy
+from gatepost.config.policies.quota import QuotaPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.config.policies.redirect import RedirectPolicy
 from gatepost.config.policies.request_id import RequestIdPolicy
@@ -60,6 +65,37 @@ def _(policy: Policy) -> Response | None:
 def _(policy: Policy) -> Response | None:
     answers = [step(x) for x in (an_exchange(policy), an_exchange(policy)) for step in x.route.on_request]
     return answers[-1]
+
+
+@refuses("quota", QuotaPolicy(limit=1, period="day"))
+def _(policy: Policy) -> Response | None:
+    answers = [step(x) for x in (an_exchange(policy), an_exchange(policy)) for step in x.route.on_request]
+    return answers[-1]
+
+
+@refuses("concurrency", ConcurrencyPolicy(limit=1))
+def _(policy: Policy) -> Response | None:
+    answers = [step(x) for x in (an_exchange(policy), an_exchange(policy)) for step in x.route.on_request]
+    return answers[-1]
+
+
+@refuses("queue", QueuePolicy(limit=1, length=1))
+def _(policy: Policy) -> Response | None:
+    answers = []
+    for _ in range(3):
+        x = an_exchange(policy)
+        x.loop = StillLoop()
+        answers.append(policy.on_request(x))
+    assert answers[0] is None
+    assert inspect.iscoroutine(answers[1])
+    answers[1].close()
+    assert isinstance(answers[2], Response)
+    return answers[2]
+
+
+@refuses("body_size", BodySizePolicy(limit=1))
+def _(policy: Policy) -> Response | None:
+    return answered(policy, make_exchange("POST", "/", body=b"12", policies=(policy,))[0])
 
 
 @refuses("validate", ValidatePolicy(body=Body(schema='{"type": "object", "required": ["id"]}')))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gatepost.exchange import Exchange, Handler, Policy, Route, Sink, Source, TunnelEnd
 from gatepost.http1.messages import CHUNKED, Fields, RequestHead
@@ -111,6 +112,16 @@ class RecordingSource:
 
     def cancel(self) -> None:
         self.calls.append("cancel")
+
+
+class StillLoop(asyncio.AbstractEventLoop):
+    """A loop that makes futures and runs nothing."""
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def get_debug(self) -> bool:
+        return False
 
 
 class NoHandler:

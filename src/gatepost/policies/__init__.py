@@ -14,13 +14,17 @@ from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
 from gatepost.policies import (
     api_key,
+    body_size,
     cache,
+    concurrency,
     cors,
     headers,
     method,
     mock,
     python,
     query,
+    queue,
+    quota,
     rate_limit,
     redirect,
     request_id,
@@ -36,6 +40,10 @@ from gatepost.policies.base import Builder, PolicyContext, SettingFault
 POLICIES: Final[dict[str, Builder[Any]]] = {
     "api_key": api_key.build,
     "rate_limit": rate_limit.build,
+    "quota": quota.build,
+    "concurrency": concurrency.build,
+    "queue": queue.build,
+    "body_size": body_size.build,
     "validate": validate.build,
     "validate_response": validate_response.build,
     "mock": mock.build,
@@ -68,7 +76,13 @@ def build_policy(use: PolicyUse, context: PolicyContext) -> Policy:
 
 def check_together(uses: Sequence[PolicyUse]) -> None:
     """What the policies of one route must keep together. Raises ValueError."""
-    names = [use.rate_limit.name for use in uses if use.rate_limit is not None]
+    names = [limit.name for use in uses for limit in (use.rate_limit, use.quota) if limit is not None]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two rate limits of one route are named {name}: give each its own `name`")
+    names = [use.concurrency.name for use in uses if use.concurrency is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two limits of concurrency of one route are named {name}: give each its own `name`")
+    if len([use for use in uses if use.queue is not None]) > 1:
+        raise ValueError("a route can have one queue only: who waits in two lines may wait for ever")

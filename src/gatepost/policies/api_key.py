@@ -19,18 +19,17 @@ from urllib.parse import unquote_to_bytes
 
 from gatepost.config.policies.api_key import ApiKeyPolicy
 from gatepost.errors import Problem
-from gatepost.exchange import Consumer, Exchange, Phase, Policy, Response, problem
+from gatepost.exchange import Consumer, Exchange, Phase, Policy, Response
 from gatepost.http1.framing import SPECIAL
-from gatepost.http1.messages import FieldList, Fields, RequestHead
+from gatepost.http1.messages import FieldBlock
 from gatepost.policies.base import PolicyContext
-from gatepost.stores.access import Access
+from gatepost.policies.credentials import Credentials
 
 LONGEST: Final = 512  # bytes; what is longer is no key, and not worth hashing
-_CHALLENGE: Final = (b"www-authenticate", b'ApiKey realm="gatepost"')  # RFC 9110 §11.6.1: a 401 names a scheme
 
 
 def build(use: ApiKeyPolicy, context: PolicyContext) -> ApiKey:
-    return ApiKey(use, context.access, context.route)
+    return ApiKey(use, context)
 
 
 def new_key() -> tuple[str, str]:
@@ -45,61 +44,66 @@ class ApiKey(Policy):
     name = "api_key"
     phase = Phase.IDENTIFY
 
-    def __init__(self, config: ApiKeyPolicy, access: Access, route: str) -> None:
+    def __init__(self, config: ApiKeyPolicy, context: PolicyContext) -> None:
         """Raises ValueError where `header` is one that the gateway decides by itself."""
         self._header = config.header.lower().encode()
         if self._header in SPECIAL:
             raise ValueError(f"header: {config.header} has a meaning of its own in HTTP and cannot carry a key")
         self._query = None if config.query is None else config.query.encode() + b"="
-        self._by_key = access.by_key
-        self._route = route
+        self._access = context.access
+        self._stored = context.access.stored
+        self._route = context.route
+        self._credentials = Credentials(context, self.name, "ApiKey")
         where = f"the {config.header} header"
         if config.query is not None:
             where += f" or the query parameter {config.query}"
         self._missing = Problem(401, "key-missing", "An API key is needed", f"Send it in {where}.")
         self._unknown = Problem(401, "key-unknown", "The API key is not known")
+        self._expired = Problem(401, "key-expired", "The API key has expired", "Ask for a new one.")
         self._doubled = Problem(401, "key-doubled", "More than one API key was sent", f"Send one, in {where}.")
-        self._refused = Problem(403, "key-not-allowed", "The API key may not be used for this route")
+        self._refused = Problem(403, "key-not-allowed", "The API key may not be used for this route and method")
 
     def on_request(self, x: Exchange) -> Response | None:
         head = x.head
-        fields = head.fields
+        block = head.block
         query = self._query
         if query is None or not x.query or query not in x.query:
-            # A client that repeats its fields on a kept connection has shown this key before, to this very policy.
-            seen = fields.seen if type(fields) is FieldList else None
-            if seen is not None and seen[0] is self:
-                _, x.consumer, head.fields = cast("tuple[ApiKey, Consumer, Fields]", seen)
+            # A client that repeats its fields on a kept connection has shown this key before, to this very policy,
+            # and nothing has changed since then that could concern it.
+            seen = block.seen
+            if seen is not None and seen[0] is self and seen[1] == self._stored.generation:
+                _, _, x.consumer, head.block = cast("tuple[ApiKey, int, Consumer, FieldBlock]", seen)
                 return None
-            keys = self._take_from_fields(head)
+            keys = head.take(self._header)
         else:
-            keys = self._take_from_fields(head) + self._take_from_query(x, query)
-            fields = head.fields
+            keys = head.take(self._header) + self._take_from_query(x, query)
+            block = head.block
         if len(keys) != 1:
-            return problem(x.id, self._doubled if keys else self._missing, [_CHALLENGE])
-        key = keys[0]
-        consumer = self._by_key(sha256(key).digest()) if len(key) <= LONGEST else None
-        if consumer is None:
-            return problem(x.id, self._unknown, [_CHALLENGE])
-        x.consumer = consumer
-        if consumer.routes is not None and self._route not in consumer.routes:
-            return problem(x.id, self._refused)
-        if type(fields) is FieldList and fields is not head.fields:
-            fields.seen = (self, consumer, head.fields)
-        return None
+            if keys:
+                return self._credentials.wrong(x, self._doubled)
+            return self._credentials.missing(x, self._missing)
+        return self._identify(x, keys[0], block)
 
-    def _take_from_fields(self, head: RequestHead) -> list[bytes]:
-        header = self._header
-        keys: list[bytes] = []
-        kept = FieldList()
-        for field in head.fields:
-            if field[0] == header:
-                keys.append(field[1].rstrip(b" \t"))  # llhttp leaves the white space behind a value
-            else:
-                kept.append(field)
-        if keys:
-            head.fields = kept
-        return keys
+    def _identify(self, x: Exchange, key: bytes, block: FieldBlock) -> Response | None:
+        if len(key) > LONGEST:
+            return self._credentials.wrong(x, self._unknown)
+        digest = sha256(key).digest()
+        access = self._access
+        consumer = access.by_key(digest)
+        if consumer is None:
+            # Who shows a key that was good has had it: it may be told. A disabled one is as if it had never been.
+            return self._credentials.wrong(x, self._expired if access.expired(digest) else self._unknown)
+        x.consumer = consumer
+        grant = consumer.grant
+        if not consumer.may_use(self._route, x.head.method):
+            return self._credentials.not_allowed(x, self._refused)
+        if (
+            block is not x.head.block
+            and (grant is None or not grant.by_method)  # the same fields may come with another method
+            and not access.expires(digest)
+        ):
+            block.seen = (self, self._stored.generation, consumer, x.head.block)
+        return None
 
     def _take_from_query(self, x: Exchange, prefix: bytes) -> list[bytes]:
         kept: list[bytes] = []

@@ -14,6 +14,7 @@ from gatepost.clock import Clock, SystemClock
 from gatepost.exchange import Policy
 from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.notices import SILENT, Notices
+from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.stores.access import Access
 
@@ -42,3 +43,4 @@ class PolicyContext(msgspec.Struct, frozen=True):
     notices: Notices = SILENT
     fetcher: Fetcher = OFFLINE
     clock: Clock = SystemClock()
+    quotas: QuotaBook = msgspec.field(default_factory=QuotaBook)

@@ -1,6 +1,6 @@
 """Rate limiters, as pure code over the time they are given: who may pass, and when the next one may.
 
-Three algorithms behind one shape (`Limiter`), each kept by key in a bounded table:
+Four algorithms behind one shape (`Limiter`), each kept by key in a bounded table:
 
 - `SlidingLog`, exact: admitted is who has fewer than `limit` admissions in the window behind it. It keeps 8 bytes for
   each admission that still counts, so what it costs is bounded by the traffic itself.
@@ -8,6 +8,8 @@ Three algorithms behind one shape (`Limiter`), each kept by key in a bounded tab
   than the window holds. So it never admits more than `limit` in any window either, and at most a 128th of the
   window later than the log would. 1 KiB a key.
 - `Gcra`: an even flow with `burst` at once (the leaky bucket of ATM Forum TM 4.0). One number a key.
+- `FixedWindow`: a key's first request begins a window; where two windows meet, up to twice `limit` may pass in the time
+  of one. Two numbers a key.
 
 A table does not keep keys but their 64-bit hashes (salted by the process): it holds nobody's address, and two of a
 million keys share a count with a probability of 3 in 100 million. Keys whose count has run out are forgotten in small
@@ -288,3 +290,29 @@ class Gcra(Limiter[float]):
 
     def _over(self, state: float, now: float) -> bool:
         return state <= now
+
+
+class FixedWindow(Limiter[tuple[float, int]]):
+    """The state: when the window began, and how many it has admitted."""
+
+    __slots__ = ()
+
+    def _start(self, now: float) -> tuple[float, int]:
+        return now, 1
+
+    def _wait(self, state: tuple[float, int], now: float) -> float:
+        began, used = state
+        if used < self.limit or now - began >= self.window:
+            return 0.0
+        return max(began + self.window - now, _TINY)
+
+    def _count(self, state: tuple[float, int], now: float) -> tuple[float, int]:
+        began, used = state
+        return (now, 1) if now - began >= self.window else (began, used + 1)
+
+    def _usage(self, state: tuple[float, int], now: float) -> Usage:
+        began, used = state
+        return self.limit - used, began + self.window - now
+
+    def _over(self, state: tuple[float, int], now: float) -> bool:
+        return now - state[0] >= self.window

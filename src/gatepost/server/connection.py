@@ -302,6 +302,8 @@ class Connection(asyncio.Protocol):
             body_limit = gate.limits.body_bytes
         if head.framing:
             self._frame_body(x, head, body_limit)
+            if x.route.stream_limit is not None:
+                self._body_limit = min(body_limit, x.route.stream_limit)
         else:
             x.body = b""
         if type(found) is not Found:

@@ -183,11 +183,15 @@ class Access:
         return self._stored(found[0])
 
     def expires(self, digest: bytes) -> int:
-        """Unix seconds when a key that is shown now expires, or has expired; 0: never, or it is not known."""
+        """Unix seconds when a key expires, or has expired; 0: never, or it is not known."""
         if digest in self._by_key:
             return 0
         found = self.stored.find(digest)
         return 0 if found is None else found[1]
+
+    def expired(self, digest: bytes) -> bool:
+        """Whether it was a good key until it expired."""
+        return 0 < self.expires(digest) <= self._now()
 
     def consumer(self, name: str) -> Consumer | None:
         """The consumer of that name, unless it is disabled."""

@@ -6,13 +6,17 @@ The behaviour stands in `gatepost.policies`, in a file of the same name.
 from __future__ import annotations
 
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.body_size import BodySizePolicy
 from gatepost.config.policies.cache import CachePolicy
+from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.cors import CorsPolicy
 from gatepost.config.policies.headers import HeadersPolicy
 from gatepost.config.policies.method import MethodPolicy
 from gatepost.config.policies.mock import MockPolicy
 from gatepost.config.policies.python import PythonPolicy
 from gatepost.config.policies.query import QueryPolicy
+from gatepost.config.policies.queue import QueuePolicy
+from gatepost.config.policies.quota import QuotaPolicy
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.config.policies.redirect import RedirectPolicy
 from gatepost.config.policies.request_id import RequestIdPolicy
@@ -30,6 +34,10 @@ class PolicyUse(Strict, frozen=True):
 
     api_key: ApiKeyPolicy | None = None
     rate_limit: RateLimitPolicy | None = None
+    quota: QuotaPolicy | None = None
+    concurrency: ConcurrencyPolicy | None = None
+    queue: QueuePolicy | None = None
+    body_size: BodySizePolicy | None = None
     validate: ValidatePolicy | None = None
     validate_response: ValidateResponsePolicy | None = None
     mock: MockPolicy | None = None
