@@ -41,6 +41,7 @@ from gatepost.net.addresses import plain
 from gatepost.net.deadlines import NEVER
 from gatepost.net.proxy_protocol import parse as parse_proxy_header
 from gatepost.server.clients import stranger, through_proxy, trace_lines
+from gatepost.server.departure import Departure
 from gatepost.server.gate import Gate
 from gatepost.server.refusals import METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
 from gatepost.server.routing import Found, MethodNotAllowed
@@ -74,6 +75,7 @@ class Connection(asyncio.Protocol):
         "_body_open",
         "_buffer",
         "_decoder",
+        "_departure",
         "_eof",
         "_forwarding",
         "_forwarding_host",
@@ -116,6 +118,7 @@ class Connection(asyncio.Protocol):
         self._websocket: WebSocket | None = None  # what the tunnel is, if it is one
         self._waiting: asyncio.Task[None] | None = None  # for a policy
         self._decoder: ChunkedDecoder | None = None
+        self._departure: Departure | None = None  # watches it while it is not read from
         self._body_open = False  # bytes of the request body are still to come
         self._body_left = 0
         self._begun = False
@@ -154,6 +157,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         gate = self._gate
         gate.deadlines.leave(self)
+        if self._departure is not None:
+            self._departure.stop()
         self.deadline = NEVER
         self._lingering = True
         x = self._x
@@ -874,11 +879,30 @@ class Connection(asyncio.Protocol):
         if self._reading and not self._lost():
             self._reading = False
             self._transport.pause_reading()
+            if self._tunnel is None:
+                if self._departure is None:
+                    self._departure = Departure(self, self._gate.deadlines)
+                self._departure.start()
 
     def _resume_reading(self) -> None:
         if not self._reading and not self._lost():
             self._reading = True
             self._transport.resume_reading()
+            if self._departure is not None:
+                self._departure.stop()
+
+    # Of a client that is not read from, as `Departure` tells it.
+
+    def descriptor(self) -> int:
+        sock = self._transport.get_extra_info("socket")
+        return -1 if sock is None or self._lost() else int(sock.fileno())
+
+    def departed(self, *, half: bool) -> None:
+        x = self._x
+        # Where a body is still to be read, who sends no more may have sent it whole.
+        if x is not None and not x.held and self._tunnel is None and not (half and self._body_open):
+            self._give_up(x, "client-gone")
+            self._abort()
 
 
 _NO_PARAMS: Final[dict[str, str]] = {}
