@@ -167,8 +167,18 @@ class ConsumerKey(Strict, frozen=True):
     sha256: Sha256  # hex; `gatepost key new` prints it
 
 
+class BasicLogin(Strict, frozen=True):
+    username: Annotated[str, msgspec.Meta(min_length=1)]
+    argon2: Secret  # $argon2id$…; `gatepost key hash-password` prints it
+
+    def __post_init__(self) -> None:
+        if ":" in self.username:
+            raise ValueError("`username` cannot hold a `:`, which ends it in a request (RFC 7617)")
+
+
 class Consumer(Strict, frozen=True):
     keys: tuple[ConsumerKey, ...] = ()
+    basic: tuple[BasicLogin, ...] = ()
     routes: tuple[RouteName, ...] | None = None  # none: every route
     plans: tuple[PlanName, ...] = ()
     tags: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ The contract of a policy itself is `exchange.Policy`; here is what a builder get
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from gatepost.exchange import Policy
 from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.notices import SILENT, Notices
 from gatepost.policies.quota_counts import QuotaBook
+from gatepost.policies.logins import Login
 from gatepost.policies.states import States
 from gatepost.stores.access import Access
 
@@ -43,4 +44,5 @@ class PolicyContext(msgspec.Struct, frozen=True):
     notices: Notices = SILENT
     fetcher: Fetcher = OFFLINE
     clock: Clock = SystemClock()
+    logins: Mapping[str, Login] = {}  # by user name
     quotas: QuotaBook = msgspec.field(default_factory=QuotaBook)

@@ -23,7 +23,6 @@ from gatepost.stores.access import Access
 
 REALM: Final = 'realm="gatepost"'
 RETRY_AFTER: Final = (b"retry-after", b"1")
-LONGEST_REMEMBERED: Final = 10_000  # credentials that a policy knows to be good
 
 
 class Refusal(Response):
@@ -47,16 +46,16 @@ class Credentials:
         self._subject = f"route:{context.route} policy:{policy}"
 
     def missing(self, x: Exchange, p: Problem, extra: str = "") -> Refusal:
-        return _refusal(x, p, [self._challenge(extra)], missing=True)
+        return refusal(x, p, [self._challenge(extra)], missing=True)
 
     def wrong(self, x: Exchange, p: Problem, extra: str = "") -> Refusal:
         """`extra` is what the scheme says of it in its challenge: `error="invalid_token"` (RFC 6750 §3.1)."""
         self._tell(x, p)
-        return _refusal(x, p, [self._challenge(extra)])
+        return refusal(x, p, [self._challenge(extra)])
 
     def not_allowed(self, x: Exchange, p: Problem, extra: str = "") -> Refusal:
         self._tell(x, p)
-        return _refusal(x, p, [self._challenge(extra)] if extra else [])
+        return refusal(x, p, [self._challenge(extra)] if extra else [])
 
     def admit(self, x: Exchange, consumer: Consumer) -> Refusal | None:
         """Make the exchange its consumer's, or refuse it where the consumer may not use the route."""
@@ -109,12 +108,6 @@ def take_field(x: Exchange, name: bytes, keep: Callable[[bytes], bool] | None = 
     x.head.fields = [field for field in x.head.fields if field[0] != name or (keep is not None and keep(field[1]))]
 
 
-def add_fields(x: Exchange, fields: Fields) -> None:
-    """Put fields into the request, and take out what a client sent under their names."""
-    names = {name for name, _ in fields}
-    x.head.fields = [field for field in x.head.fields if field[0] not in names] + fields
-
-
 def base64(text: bytes) -> bytes:
     """Base64 as RFC 4648 §4 has it. Raises ValueError: a lenient decoder skips what it does not know."""
     try:
@@ -123,6 +116,7 @@ def base64(text: bytes) -> bytes:
         raise ValueError(str(error)) from None
 
 
-def _refusal(x: Exchange, p: Problem, fields: Fields, *, missing: bool = False) -> Refusal:
+def refusal(x: Exchange, p: Problem, fields: Fields | None = None, *, missing: bool = False) -> Refusal:
+    """One that is told to nobody."""
     made = problem(x.id, p, fields)
     return Refusal(made.status, made.fields, made.body, made.outcome, missing)

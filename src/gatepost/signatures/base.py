@@ -18,6 +18,23 @@ class Verified(NamedTuple):
     timestamp: float  # Unix seconds; 0.0 where the scheme signs none
 
 
+class IncomingScheme(Protocol):
+    """Verifies. Instances hold no secret and no state: one serves everyone."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def field(self) -> bytes:
+        """The field that carries the signature, in lower case: without it there is none."""
+        ...
+
+    def verify(
+        self, fields: Fields, body: bytes, secrets: Sequence[str], now: float, tolerance: float = TOLERANCE
+    ) -> Verified:
+        """As `Scheme.verify`."""
+        ...
+
+
 class Scheme(Protocol):
     """Signs and verifies. Instances hold no secret and no state: one serves everyone."""
 

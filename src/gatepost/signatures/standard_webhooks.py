@@ -34,6 +34,7 @@ _NEVER: Final = float("inf")
 
 class StandardWebhooks:
     name: ClassVar[str] = "standard_webhooks"
+    field: ClassVar[bytes] = b"webhook-signature"
 
     def new_secret(self) -> str:
         """A symmetric secret of 32 random bytes."""
@@ -55,6 +56,11 @@ class StandardWebhooks:
         name, stamp = id.encode(), b"%d" % timestamp
         signature = StandardSigner(secrets).signature(name, timestamp, body)
         return [(b"webhook-id", name), (b"webhook-timestamp", stamp), (b"webhook-signature", signature)]
+
+    def check_secrets(self, secrets: Sequence[str]) -> None:
+        """Raises SignatureError where one of them is none to verify with."""
+        for secret in secrets:
+            _verifying_key(secret)
 
     def verify(
         self, fields: Fields, body: bytes, secrets: Sequence[str], now: float, tolerance: float = TOLERANCE
