@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from tests.support.stores import FaultyDisk, SqliteUnderTest
+from tests.support.stores import StoreUnderTest
 
-from gatepost.clock import ManualClock
 from gatepost.errors import StoreUnavailable
 from gatepost.model import Allotment, Consumer, Key, Plan, Rate
 from gatepost.stores.access import Access
 from gatepost.stores.base import Filter, QuotaCount, Store
-
-IMPLEMENTATIONS = [SqliteUnderTest]
-
-
-@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda kind: kind.__name__.removesuffix("UnderTest").lower())
-async def life(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteUnderTest]:
-    disk = FaultyDisk()
-    with disk.installed():
-        under_test = request.param(tmp_path, ManualClock(1_800_000_000.0), disk)
-        yield under_test
-        disk.full = False
-        await under_test.close()
-
-
-@pytest.fixture
-async def store(life: SqliteUnderTest) -> Store:
-    return await life.open()
 
 
 def digest(key: str) -> bytes:
@@ -54,7 +34,7 @@ def who(store: Store, key: str) -> str | None:
 
 
 class TestConsumers:
-    async def test_all_of_it_is_there_after_reopening(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_all_of_it_is_there_after_reopening(self, life: StoreUnderTest, store: Store) -> None:
         whole = await a_consumer(
             store,
             tags=("eu", "b2b"),
@@ -77,7 +57,7 @@ class TestConsumers:
         assert consumer is not None
         assert consumer.routes is None
 
-    async def test_a_change_keeps_id_and_creation(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_a_change_keeps_id_and_creation(self, life: StoreUnderTest, store: Store) -> None:
         made = await a_consumer(store)
         life.clock.advance(5)
         changed = await store.put_consumer(msgspec.structs.replace(made, name="other", id=7, created=1.0))
@@ -95,7 +75,7 @@ class TestConsumers:
             await store.put_consumer(msgspec.structs.replace(other, name="partner"))
 
     async def test_a_deleted_one_is_gone_with_its_keys_and_its_name_is_free(
-        self, life: SqliteUnderTest, store: Store
+        self, life: StoreUnderTest, store: Store
     ) -> None:
         made = await a_consumer(store)
         key = await a_key(store, made)
@@ -113,7 +93,7 @@ class TestConsumers:
         store = await life.reopen(store)
         assert who(store, "gp_first") is None
 
-    async def test_pages(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_pages(self, life: StoreUnderTest, store: Store) -> None:
         made = []
         for number in range(7):
             made.append(await a_consumer(store, f"c{number}", tags=("odd",) if number % 2 else ()))
@@ -130,7 +110,7 @@ class TestConsumers:
 
 
 class TestKeys:
-    async def test_all_of_it_is_there_after_a_crash(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_all_of_it_is_there_after_a_crash(self, life: StoreUnderTest, store: Store) -> None:
         consumer = await a_consumer(store)
         key = await a_key(store, consumer, name="ci", tags=("ci",), metadata={"by": "me"}, expires=4_000_000_060.5)
         off = await a_key(store, consumer, "gp_off", disabled=True)
@@ -164,7 +144,7 @@ class TestKeys:
         assert who(store, "gp_good") is None
         assert (await store.list_keys(consumer.key, Filter())).items == []
 
-    async def test_pages_of_one_consumer(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_pages_of_one_consumer(self, life: StoreUnderTest, store: Store) -> None:
         consumer, other = await a_consumer(store), await a_consumer(store, "other")
         made = []
         for number in range(5):
@@ -177,7 +157,7 @@ class TestKeys:
         assert (page.items, page.done) == (made[1::-1], True)
         assert (await store.list_keys(consumer.key, Filter(tag="odd"))).items == [made[3], made[1]]
 
-    async def test_an_expired_key_is_told_of_once(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_an_expired_key_is_told_of_once(self, life: StoreUnderTest, store: Store) -> None:
         consumer = await a_consumer(store)
         now = life.clock.now()
         first = await a_key(store, consumer, "gp_1", expires=now + 1)
@@ -193,7 +173,7 @@ class TestKeys:
         await store.put_keys([msgspec.structs.replace(first, expires=now + 5)])
         assert [key.id for key in await store.tell_expired_keys(now + 9, 10)] == [first.id]
 
-    async def test_a_disk_that_is_full_changes_nothing(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_a_disk_that_is_full_changes_nothing(self, life: StoreUnderTest, store: Store) -> None:
         consumer = await a_consumer(store)
         life.disk.full = True
         with pytest.raises(StoreUnavailable):
@@ -203,7 +183,7 @@ class TestKeys:
             await store.delete_consumer(consumer.key)
         assert store.access.find_name("partner") == consumer.key
 
-    async def test_identifiers_go_on_above_those_of_keys(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_identifiers_go_on_above_those_of_keys(self, life: StoreUnderTest, store: Store) -> None:
         key = await a_key(store, await a_consumer(store))
         life.clock.advance(-3600)
         store = await life.reopen(store)
@@ -211,7 +191,7 @@ class TestKeys:
 
 
 class TestPlans:
-    async def test_they_are_there_after_reopening(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_they_are_there_after_reopening(self, life: StoreUnderTest, store: Store) -> None:
         plan = Plan(
             "gold",
             routes=frozenset({"orders"}),
@@ -236,7 +216,7 @@ class TestPlans:
 
 
 class TestQuotaCounts:
-    async def test_what_still_counts_is_there_after_a_crash(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_what_still_counts_is_there_after_a_crash(self, life: StoreUnderTest, store: Store) -> None:
         now = life.clock.now()
         await store.put_quota_counts([QuotaCount("s", "a", b"1", now + 10), QuotaCount("s", "b", b"2", now + 100)])
         await store.put_quota_counts([QuotaCount("s", "a", b"3", now + 10), QuotaCount("t", "a", b"4", now + 10)])
@@ -249,7 +229,7 @@ class TestQuotaCounts:
         life.clock.advance(10)
         assert await store.quota_counts() == [("s", "b", b"2", now + 100)]
 
-    async def test_past_periods_are_forgotten_with_the_next_write(self, life: SqliteUnderTest, store: Store) -> None:
+    async def test_past_periods_are_forgotten_with_the_next_write(self, life: StoreUnderTest, store: Store) -> None:
         now = life.clock.now()
         await store.put_quota_counts([QuotaCount("s", str(n), b"", now + n) for n in range(250)])
         life.clock.advance(1000)

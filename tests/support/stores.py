@@ -9,14 +9,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import apsw
+from tests.support.postgres import PostgresServer
 
 from gatepost.clock import ManualClock
 from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Endpoint
 from gatepost.stores.base import Completion, NewMessage, Outcome, Store
+from gatepost.stores.postgres import PostgresStore
 from gatepost.stores.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -74,8 +76,25 @@ def _error(kind: type[apsw.Error], code: int) -> apsw.Error:
     return error
 
 
-class SqliteUnderTest:
+class StoreUnderTest(Protocol):
     """What the conformance suite needs beside the contract: a second life, a crash, a full disk."""
+
+    engine: str
+    clock: ManualClock
+    disk: Any
+    folder: Path
+
+    async def open(self, **options: Any) -> Any: ...
+    async def reopen(self, store: Any) -> Any: ...
+    async def crash(self) -> Any:
+        """The store as a process that was killed now would leave it, opened again."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class SqliteUnderTest:
+    engine = "sqlite"
 
     def __init__(self, folder: Path, clock: ManualClock, disk: FaultyDisk) -> None:
         self.clock = clock
@@ -95,12 +114,60 @@ class SqliteUnderTest:
         return await self.open()
 
     async def crash(self) -> SqliteStore:
-        """The store as a process that was killed now would leave it: its files, copied while it is open."""
+        """Its files, copied while it is open."""
         after = self.folder / f"after-crash-{len(self._stores)}"
         after.mkdir()
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{self._path}{suffix}", after / f"store.db{suffix}")
         self._path = after / "store.db"
+        return await self.open()
+
+    async def close(self) -> None:
+        for store in self._stores:
+            await store.close()
+
+
+class RefusingDatabase:
+    """A database that turns read-only, for everybody at once, while `full`."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._full = False
+
+    @property
+    def full(self) -> bool:
+        return self._full
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        if full is not self._full:
+            self._full = full
+            self._server.read_only(full)
+
+
+class PostgresUnderTest:
+    engine = "postgresql"
+
+    def __init__(self, server: PostgresServer, folder: Path, clock: ManualClock) -> None:
+        self.clock = clock
+        self.disk = RefusingDatabase(server)
+        self.folder = folder
+        self.url = server.database()
+        self._stores: list[PostgresStore] = []
+
+    async def open(self, **options: Any) -> PostgresStore:
+        store = PostgresStore(self.url, clock=self.clock, probe_interval=0.002, **options)
+        self._stores.append(store)
+        await store.open()
+        return store
+
+    async def reopen(self, store: PostgresStore) -> PostgresStore:
+        await store.close()
+        return await self.open()
+
+    async def crash(self) -> PostgresStore:
+        for store in self._stores:
+            await store.crash()
         return await self.open()
 
     async def close(self) -> None:
