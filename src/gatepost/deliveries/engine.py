@@ -7,9 +7,10 @@ store: memory may be dropped at any moment, and a delivery counts as made once i
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from gatepost import log
@@ -79,6 +80,10 @@ class Deliveries:
         self.delivered = 0
         self.failed = 0
         self.held = 0
+        self._owned = store.lanes
+        self._leased = not math.isinf(self._owned.until)  # others may take the lanes of a node that does not renew
+        self._recorded = asyncio.Event()  # something that was in flight is
+        self._owned.listener = self
         store.directory.watch(self._endpoint_changed)
         store.on_writable(self._writable_changed)
 
@@ -171,9 +176,9 @@ class Deliveries:
     # lanes
 
     def _open(self, key: int) -> Lane | None:
-        """A new lane; None where the endpoint is gone, or disabled (it is opened when that ends)."""
+        """A new lane; None where the endpoint is gone, or disabled (it is opened when that ends), or another node's."""
         endpoint = self._endpoints.get(key)
-        if endpoint is None or endpoint.disabled:
+        if endpoint is None or endpoint.disabled or not self._owned.owns(key):
             return None
         lane = self._lanes[key] = Lane(key, self._concurrency)
         return lane
@@ -198,7 +203,7 @@ class Deliveries:
         elif endpoint.disabled:
             if lane is not None and not lane.paused:
                 self._pause(lane)
-        elif self._running and (lane is None or lane.paused):
+        elif self._running and (lane is None or lane.paused) and self._owned.owns(key):
             # New, or enabled again: only the store knows whether something waits.
             lane = lane or self._open(key)
             if lane is not None:
@@ -262,7 +267,7 @@ class Deliveries:
 
     def _pump(self) -> None:
         """Send while someone may send."""
-        if self._blocked or not self._running:
+        if self._blocked or not self._running or (self._leased and self._loop.time() >= self._owned.until):
             return
         turns = self._turns
         while len(self._jobs) < UNCOMMITTED and (turn := turns.next()) is not None:
@@ -321,8 +326,64 @@ class Deliveries:
         if job.message in job.lane.held:
             job.lane.released(job.message)
             self.held -= 1
+        self._recorded.set()
         if self._drained is not None and not self._jobs and not self._drained.done():
             self._drained.set_result(None)
+
+    # lanes that change hands (`stores.lanes.LaneListener`)
+
+    def lanes_gained(self, owns: Callable[[int], bool]) -> None:
+        if self._running:
+            task = self._loop.create_task(self._take_up(owns), name="gatepost-lane-read")
+            self._reads.add(task)
+            task.add_done_callback(self._read_over)
+
+    async def _take_up(self, owns: Callable[[int], bool]) -> None:
+        try:
+            waiting = await self._store.next_due()
+        except StoreUnavailable:
+            await asyncio.sleep(READ_RETRY)
+            self.lanes_gained(owns)
+            return
+        for key, due in waiting.items():
+            if owns(key):
+                self._agenda.note(key, due)
+        self.wake()
+
+    async def lanes_leaving(self, owns: Callable[[int], bool]) -> None:
+        for lane in [lane for lane in self._lanes.values() if owns(lane.endpoint)]:
+            self._agenda.forget(lane.endpoint)
+            if not lane.paused:
+                self._pause(lane)
+        while any(owns(job.lane.endpoint) for job in self._jobs):
+            self._recorded.clear()
+            await self._recorded.wait()
+        for key in [key for key in self._lanes if owns(key)]:
+            del self._lanes[key]
+
+    def lanes_lost(self, owns: Callable[[int], bool]) -> None:
+        for job in [job for job in self._jobs if owns(job.lane.endpoint)]:
+            if job.completion is None:
+                if job.sending is not None:
+                    job.sending.cancel()
+                self._abandon(job)
+            else:
+                self._forget(job)
+        self._uncommitted = [job for job in self._uncommitted if not owns(job.lane.endpoint)]
+        for lane in [lane for lane in self._lanes.values() if owns(lane.endpoint)]:
+            self._agenda.forget(lane.endpoint)
+            self._pause(lane)
+            del self._lanes[lane.endpoint]
+
+    def news(self, endpoints: Collection[int]) -> None:
+        now = self._clock.now()
+        for key in endpoints:
+            if self._owned.owns(key):
+                self._agenda.note(key, now)
+        self.wake()
+
+    def may_send(self) -> None:
+        self._pump()
 
     # a store that cannot write
 

@@ -23,6 +23,7 @@ from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Consumer, Delivery, Endpoint, Key, Message, Plan
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.directory import Directory
+from gatepost.stores.lanes import Lanes
 
 T = TypeVar("T")
 
@@ -174,6 +175,7 @@ class AccessStore(Protocol):
 
 class Store(AccessStore, Protocol):
     directory: Directory
+    lanes: Lanes  # whose deliveries this node sends
 
     # life
     async def open(self) -> None:
@@ -211,7 +213,8 @@ class Store(AccessStore, Protocol):
 
     # deliveries
     async def next_due(self) -> dict[int, float]:
-        """For every endpoint with pending deliveries, when the first is due. Costs per endpoint, not per delivery."""
+        """For every endpoint with pending deliveries whose lane is this node's, when the first is due. Costs per
+        endpoint, not per delivery."""
         ...
 
     async def due(self, endpoint: int, until: float, limit: int, *, skip: Collection[int] = ()) -> list[Delivery]:
