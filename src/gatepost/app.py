@@ -132,7 +132,10 @@ class Node:
         self.upkeep = Upkeep(self.store, quotas, self.notices, clock)
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         self._start_upstreams()
-        api = create_api(self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard)
+        api = create_api(
+            self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard,
+            access=lambda: self.traffic.access, notices=self.notices,
+        )  # fmt: skip
         self.api = AsgiHandler(api)
         await self.api.startup()
         control = _control(

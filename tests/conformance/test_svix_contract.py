@@ -16,6 +16,7 @@ from tests.support.svix_contract import Contract
 
 from gatepost import ids
 from gatepost.api import create_api
+from gatepost.api.problems import own
 from gatepost.clock import SystemClock
 from gatepost.lifecycle import State
 from gatepost.model import App, Endpoint
@@ -149,6 +150,8 @@ def test_every_path_that_is_served_was_exercised_with_its_successes(contract: Co
     api = create_api(SqliteStore(str(tmp_path / "x.db")), clock=SystemClock(), version="1")
     missing = []
     for path, methods in api.openapi()["paths"].items():
+        if own(path):
+            continue  # Gatepost's own, not of the contract
         for method, operation in methods.items():
             if operation["operationId"] == "v1.message.create":
                 continue  # served by the engine: tests of events/create.py

@@ -6,6 +6,8 @@ The webhook part speaks Svix's contract: same paths, fields, iterators and error
 - `control.py`: `create_api`, the FastAPI application; `OPEN_PATHS`, what needs no token.
 - One file a noun: `apps.py`, `endpoints.py` (with `endpoint_headers.py`, `endpoint_secrets.py`), `messages.py`,
   `attempts.py`, `destinations.py` (what a message was sent to, what an endpoint was sent), `health.py`.
+- Who calls the gateway: `consumers.py`, `keys.py`, `plans.py`, with `callers.py` (what they share) and `problems.py`
+  (their refusals, which are problem documents).
 - What they share: `context.py` (finding and changing objects), `fields.py` (types of fields), `pagination.py`,
   `router.py`, `encoding.py` (answers as bytes), `errors.py` (refusals), `idempotency.py` (a POST that is repeated).
 - `docs.py`: the page that renders the OpenAPI document. `tokens.py`: the administrator's token.

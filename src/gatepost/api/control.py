@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from gatepost.api import (
     apps,
     attempts,
+    consumers,
     destinations,
     docs,
     endpoint_headers,
@@ -18,13 +19,18 @@ from gatepost.api import (
     endpoints,
     errors,
     health,
+    keys,
     messages,
+    plans,
 )
+from gatepost.api.callers import Callers
 from gatepost.api.context import Context, Resender
 from gatepost.api.encoding import answer
 from gatepost.api.idempotency import Idempotency
 from gatepost.clock import Clock
 from gatepost.net.guard import Guard
+from gatepost.notices import SILENT, Notices
+from gatepost.stores.access import Access
 from gatepost.stores.base import Store
 
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
@@ -34,7 +40,10 @@ DOCS_PATH: Final = "/docs"
 OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH)
 
 # The order of the docs page. Each has its routes in `noun`.
-NOUNS: Final = (apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations, health)
+NOUNS: Final = (
+    apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations, consumers, keys, plans,
+    health,
+)  # fmt: skip
 
 _DESCRIPTION: Final = """\
 Apps, endpoints, messages and attempts. The paths, fields, iterators and error bodies are Svix's, so its SDKs work with
@@ -48,12 +57,15 @@ def create_api(
     version: str,
     deliveries: Resender | None = None,
     guard: Guard | None = None,
+    access: Callable[[], Access] | None = None,
+    notices: Notices = SILENT,
 ) -> FastAPI:
     """The API over a store that is open when the first request comes. Start it through its lifespan, which makes the
     OpenAPI document.
 
     `deliveries` is told of what is sent again; without it that waits in the store. `guard` judges the addresses in
-    endpoints' URLs; without it only public ones may be named.
+    endpoints' URLs; without it only public ones may be named. `access` gives the view of who may call that serves now,
+    `notices` hears of keys.
     """
 
     @asynccontextmanager
@@ -73,6 +85,7 @@ def create_api(
     )
     errors.install(api)
     api.add_middleware(Idempotency, clock=clock)
+    api.state.callers = Callers(store, clock, access or (lambda: Access(stored=store.access)), notices)
     api.state.context = Context(store, clock, guard or Guard(), deliveries)
     for module in NOUNS:
         # Not `include_router`: it makes every route anew at the first request, for 0.1 s in which nobody is served.

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from typing_extensions import TypedDict
 
+from gatepost.api import problems
 from gatepost.errors import GatepostError, StoreUnavailable
 
 RETRY_AFTER: Final = "1"  # seconds, when the store cannot write; it tries by itself every second
@@ -89,6 +90,10 @@ def unprocessable(faults: Sequence[Fault]) -> Response:
 def install(api: FastAPI) -> None:
     """Every refusal of the framework or of ours leaves in Svix's shapes."""
 
+    @api.exception_handler(problems.Refused)
+    async def of_problems(request: Request, error: problems.Refused) -> Response:
+        return problems.document(request, error)
+
     @api.exception_handler(ApiError)
     async def of_ours(_: Request, error: ApiError) -> Response:
         return refusal(error.status, error.code, error.detail)
@@ -98,16 +103,23 @@ def install(api: FastAPI) -> None:
         return unprocessable(error.faults)
 
     @api.exception_handler(StoreUnavailable)
-    async def of_store(_: Request, error: StoreUnavailable) -> Response:
+    async def of_store(request: Request, error: StoreUnavailable) -> Response:
+        if problems.own(request.url.path):
+            refused = problems.Refused(problems.UNAVAILABLE, f"{error}. Nothing was changed; send the request again.")
+            return problems.document(request, refused, {"retry-after": RETRY_AFTER})
         detail = f"The store cannot take writes now: {error}. Nothing was changed; send the request again."
         return refusal(503, "unavailable", detail, {"retry-after": RETRY_AFTER})
 
     @api.exception_handler(RequestValidationError)
-    async def of_validation(_: Request, error: RequestValidationError) -> Response:
+    async def of_validation(request: Request, error: RequestValidationError) -> Response:
+        if problems.own(request.url.path):
+            return problems.document(request, problems.of_validation(error))
         return unprocessable([_fault(item) for item in error.errors()])
 
     @api.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> Response:
+        if problems.own(request.url.path):
+            return _own(api, request, error)
         if error.status_code == 404:
             return refusal(404, "not_found", f"The API has no path {request.url.path}.")
         if error.status_code == 405:
@@ -117,9 +129,23 @@ def install(api: FastAPI) -> None:
         return unprocessable([Fault(("body",), "the body is not JSON", "value_error.jsondecode")])
 
     @api.exception_handler(Exception)
-    async def of_nobody(_: Request, __: Exception) -> Response:
+    async def of_nobody(request: Request, __: Exception) -> Response:
+        if problems.own(request.url.path):
+            return problems.document(request, problems.Refused(problems.BROKEN))
         # The framework raises it again after this answer, and the ASGI handler logs it.
         return refusal(500, "server_error", "Something went wrong in Gatepost; its log says what.")
+
+
+def _own(api: FastAPI, request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:
+        return problems.document(request, problems.Refused(problems.NOT_FOUND, "The API has no such path."))
+    if error.status_code == 405:
+        allow = ", ".join(_methods(api, request.url.path))
+        refused = problems.Refused(problems.METHOD, f"Allowed here: {allow}.")
+        return problems.document(request, refused, {"allow": allow})
+    return problems.document(
+        request, problems.Refused(problems.INVALID, errors=[problems.fault("", "the body is not JSON")])
+    )
 
 
 def _methods(api: FastAPI, path: str) -> list[str]:
