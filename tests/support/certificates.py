@@ -41,14 +41,18 @@ class Authority:
         Path(self.ca).write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, *names: str, password: bytes | None = None, until: datetime.datetime = _EPOCH + _YEARS
+        self,
+        *names: str,
+        password: bytes | None = None,
+        since: datetime.datetime = _EPOCH,
+        until: datetime.datetime = _EPOCH + _YEARS,
     ) -> tuple[str, str]:
         """The files of a certificate for host names and addresses, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
-            self._builder(subject, key, until)
+            self._builder(subject, key, since, until)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
@@ -68,7 +72,11 @@ class Authority:
         return str(file)
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: datetime.datetime = _EPOCH + _YEARS
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        since: datetime.datetime = _EPOCH,
+        until: datetime.datetime = _EPOCH + _YEARS,
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
@@ -76,7 +84,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(_EPOCH)
+            .not_valid_before(since)
             .not_valid_after(until)
         )
 

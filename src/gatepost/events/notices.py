@@ -28,6 +28,7 @@ from gatepost.notices import OWN_APP, Facts
 from gatepost.stores.base import Outcome, Refused, Store
 
 OTHERS: Final = "*"  # the subject of what came when an event type had `subjects` of them already
+CHANNEL: Final = "/events"  # every notice is on it, and on the one of its type: live pages follow `/gatepost/events`
 TURN: Final = 64  # messages made in one turn of the loop: about 1 ms
 RETRY: Final = 1.0  # seconds until a message is tried again that the store could not take
 MOST_FACTS: Final = 16
@@ -176,7 +177,12 @@ class GatewayNotices:
             return
         try:
             self._ingest.publish(
-                app, message.event_type, message.payload, event_id=message.key, done=lambda o: self._done(message, o)
+                app,
+                message.event_type,
+                message.payload,
+                channels=(CHANNEL, f"/{message.event_type}"),
+                event_id=message.key,
+                done=lambda outcome: self._done(message, outcome),
             )
         except InvalidMessage as error:
             log.event("notice_invalid", level="error", type=message.event_type, reason=error)

@@ -358,7 +358,7 @@ class Connection(asyncio.Protocol):
             for step in steps:
                 answer = step(x)
                 if answer is not None:
-                    if type(answer) is Response:
+                    if isinstance(answer, Response):
                         x.outcome = answer.outcome
                         x.downstream.respond(x, answer.status, answer.fields, answer.body)
                     else:
