@@ -91,8 +91,8 @@ class GatewayNotices:
             self._send(fold)
 
     def tell_once(self, event_type: str, subject: str, facts: Facts, key: str) -> None:
-        """Tell what is to be told once for ever, over restarts and nodes, and is rare: it is not folded. The store drops
-        a second one with this `key` (letters, digits, `-`, `_`, `.`), the message's `eventId`."""
+        """Tell what is to be told once for ever, over restarts and nodes, and is rare: it is not folded. The store
+        drops a second one with this `key` (letters, digits, `-`, `_`, `.`), the message's `eventId`."""
         if self._closed:
             return
         now = self._clock.now()
