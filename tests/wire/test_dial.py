@@ -17,7 +17,7 @@ from gatepost.errors import UpstreamError
 from gatepost.net.cares import CaresLookup
 from gatepost.net.dial import dial, dial_unix
 from gatepost.net.listen import listen
-from gatepost.net.resolve import Address, Answer, LookupFailed, NameUnknown, Resolver
+from gatepost.net.resolve import LONGEST, Address, Answer, LookupFailed, NameUnknown, Resolver
 from gatepost.net.tls import client_context, server_context
 
 Scenario = Callable[[], Awaitable[None]]
@@ -228,6 +228,21 @@ def test_c_ares_gives_addresses_with_the_smallest_ttl(play: Callable[[Scenario],
             for unknown in ("none.example", "empty.example", "a..b", "x" * 300):
                 with pytest.raises(NameUnknown):
                     await lookup(unknown)
+            lookup.close()
+
+    play(scenario)
+
+
+def test_c_ares_keeps_no_answer_for_longer_than_the_resolver_does(play: Callable[[Scenario], None]) -> None:
+    async def scenario() -> None:
+        async with name_server() as names:
+            lookup = CaresLookup([names.address], timeout=0.2, tries=2)
+            names.say("a.example", ["192.0.2.1"], ["192.0.2.2"])
+            names.ttl = int(LONGEST) + 1
+            assert (await lookup("a.example")).ips == ("192.0.2.1",)
+            async with asyncio.timeout(5):
+                while (await lookup("a.example")).ips != ("192.0.2.2",):
+                    pass  # it forgets in a thread of its own
             lookup.close()
 
     play(scenario)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pycares
 
-from gatepost.net.resolve import Answer, LookupFailed, NameUnknown
+from gatepost.net.resolve import LONGEST, Answer, LookupFailed, NameUnknown
 
 _UNKNOWN: Final = {
     pycares.errno.ARES_ENOTFOUND: "no such name",
@@ -27,10 +27,11 @@ class CaresLookup:
     for the first answer and longer each time.
     """
 
-    __slots__ = ("_channel", "_loop")
+    __slots__ = ("_channel", "_closed", "_loop")
 
     def __init__(self, servers: Sequence[str] = (), *, timeout: float = 2.0, tries: int = 3) -> None:
         self._loop = asyncio.get_running_loop()
+        self._closed = False
         self._channel = pycares.Channel(servers=list(servers) or None, timeout=timeout, tries=tries)
 
     def __call__(self, host: str) -> asyncio.Future[Answer]:
@@ -38,7 +39,7 @@ class CaresLookup:
 
         def answered(result: pycares.AddrInfoResult | None, error: int | None) -> None:  # in c-ares' thread
             try:
-                self._loop.call_soon_threadsafe(_settle, future, result, error)
+                self._loop.call_soon_threadsafe(self._settle, future, result, error)
             except RuntimeError:
                 pass  # the loop is closed: nobody waits any more
 
@@ -52,27 +53,32 @@ class CaresLookup:
 
     def close(self) -> None:
         """End what is under way: it fails with LookupFailed."""
+        self._closed = True
         self._channel.close()
 
-
-def _settle(future: asyncio.Future[Answer], result: Any, error: int | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        if error in _UNKNOWN:
-            future.set_exception(NameUnknown(_UNKNOWN[error]))
-        else:
-            future.set_exception(
-                LookupFailed(f"no answer from the name servers ({_text(pycares.errno.strerror(error))})")
-            )
-        return
-    ips = dict.fromkeys(_text(node.addr[0]) for node in result.nodes)
-    if not ips:
-        future.set_exception(NameUnknown("the name has no address"))
-        return
-    # An alias that moves takes its addresses with it, so its TTL counts too. /etc/hosts has none and gives 0.
-    ttl = min(record.ttl for record in (*result.nodes, *result.cnames))
-    future.set_result(Answer(tuple(ips), ttl))
+    def _settle(self, future: asyncio.Future[Answer], result: Any, error: int | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            if error in _UNKNOWN:
+                future.set_exception(NameUnknown(_UNKNOWN[error]))
+            else:
+                future.set_exception(
+                    LookupFailed(f"no answer from the name servers ({_text(pycares.errno.strerror(error))})")
+                )
+            return
+        ips = dict.fromkeys(_text(node.addr[0]) for node in result.nodes)
+        if not ips:
+            future.set_exception(NameUnknown("the name has no address"))
+            return
+        # An alias that moves takes its addresses with it, so its TTL counts too. /etc/hosts has none and gives 0.
+        ttl = min(record.ttl for record in (*result.nodes, *result.cnames))
+        if ttl > LONGEST and not self._closed:
+            # c-ares would answer with it for an hour, and pycares has no setting for that: `Resolver` is the one who
+            # keeps answers. To begin anew is what empties c-ares' memory (in its thread, 0.2 ms); it reads
+            # resolv.conf again, too.
+            self._channel.reinit()
+        future.set_result(Answer(tuple(ips), ttl))
 
 
 def _text(value: bytes | str) -> str:
