@@ -22,7 +22,7 @@ from gatepost.server.routing import Router
 class Snapshot:
     """The compiled, immutable configuration that an exchange reads."""
 
-    __slots__ = ("errors", "is_trusted", "keep_encoded_slash", "limits", "router")
+    __slots__ = ("errors", "is_trusted", "limits", "router")
 
     def __init__(
         self,

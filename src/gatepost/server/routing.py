@@ -485,7 +485,7 @@ def _check_path(pattern: str) -> None:
     if pattern.endswith("/*"):
         plain += "/x"
     try:
-        spelling = normalise(quote(plain, safe="".join(map(chr, range(0x21, 0x7F)))).encode(), keep_encoded_slash=True)
+        spelling = normalise(quote(plain, safe="".join(map(chr, range(0x21, 0x7F)))).encode())
     except ProtocolError as error:
         raise ValueError(f"no request can have the path {pattern!r}: {error.problem.detail}") from None
     if _segments(spelling) != _segments(plain):
