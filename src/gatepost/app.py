@@ -46,6 +46,7 @@ from gatepost.net.renewal import Renewal
 from gatepost.net.resolve import Resolver
 from gatepost.notices import SILENT, Facts, Silent
 from gatepost.policies.admin_token import AdminToken
+from gatepost.policies.cache import storage_of
 from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.realtime.hub import Hub
@@ -125,15 +126,18 @@ class Node:
 
         self.notices = await self._notices_of(config, ingest)
         quotas = QuotaBook(await self.store.quota_counts())
+        states = States()
+        self.cache = storage_of(states)
+        self.cache.resize(config.cache.memory)
         self.ground = Ground(
-            resolver, self.deadlines, States(), self.notices, ingest, self.journal, self.live, Fetcher(resolver),
+            resolver, self.deadlines, states, self.notices, ingest, self.journal, self.live, Fetcher(resolver),
             self.store.access, quotas,
         )  # fmt: skip
         self.upkeep = Upkeep(self.store, quotas, self.notices, clock)
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         self._start_upstreams()
         api = create_api(
-            self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard,
+            self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard, cache=self.cache,
             access=lambda: self.traffic.access, notices=self.notices,
         )  # fmt: skip
         self.api = AsgiHandler(api)
@@ -286,6 +290,7 @@ class Node:
             fixed.insert(0, "listen")
         if fixed:
             log.event("config_needs_restart", level="warning", settings=", ".join(fixed))
+        self.cache.resize(loaded.config.cache.memory)
         self.traffic = traffic
         self.loaded = loaded
         self._look_at(loaded.files)

@@ -16,6 +16,7 @@ from gatepost.clock import Clock
 from gatepost.model import App, Delivery, Endpoint, Message
 from gatepost.net.guard import Guard
 from gatepost.notices import OWN_APP
+from gatepost.policies.caching.storage import Storage
 from gatepost.stores.base import Store
 
 
@@ -30,11 +31,14 @@ class Resender(Protocol):
 class Context:
     """One API's surroundings. Made once, shared by its routes."""
 
-    def __init__(self, store: Store, clock: Clock, guard: Guard, resender: Resender | None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, guard: Guard, resender: Resender | None, cache: Storage | None = None
+    ) -> None:
         self.store = store
         self.directory = store.directory
         self.clock = clock
         self.guard = guard
+        self.cache = cache
         self._resender = resender
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by app key, while in use
 

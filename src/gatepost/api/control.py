@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from gatepost.api import (
     apps,
     attempts,
+    cache,
     consumers,
     destinations,
     docs,
@@ -30,6 +31,7 @@ from gatepost.api.idempotency import Idempotency
 from gatepost.clock import Clock
 from gatepost.net.guard import Guard
 from gatepost.notices import SILENT, Notices
+from gatepost.policies.caching.storage import Storage
 from gatepost.stores.access import Access
 from gatepost.stores.base import Store
 
@@ -42,7 +44,7 @@ OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
     apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations, consumers, keys, plans,
-    health,
+    cache, health,
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\
@@ -59,13 +61,14 @@ def create_api(
     guard: Guard | None = None,
     access: Callable[[], Access] | None = None,
     notices: Notices = SILENT,
+    cache: Storage | None = None,
 ) -> FastAPI:
     """The API over a store that is open when the first request comes. Start it through its lifespan, which makes the
     OpenAPI document.
 
     `deliveries` is told of what is sent again; without it that waits in the store. `guard` judges the addresses in
     endpoints' URLs; without it only public ones may be named. `access` gives the view of who may call that serves now,
-    `notices` hears of keys.
+    `notices` hears of keys. `cache` is what the caches of its routes share.
     """
 
     @asynccontextmanager
@@ -86,7 +89,7 @@ def create_api(
     errors.install(api)
     api.add_middleware(Idempotency, clock=clock)
     api.state.callers = Callers(store, clock, access or (lambda: Access(stored=store.access)), notices)
-    api.state.context = Context(store, clock, guard or Guard(), deliveries)
+    api.state.context = Context(store, clock, guard or Guard(), deliveries, cache=cache)
     for module in NOUNS:
         # Not `include_router`: it makes every route anew at the first request, for 0.1 s in which nobody is served.
         api.router.routes += module.noun.routes

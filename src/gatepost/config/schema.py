@@ -246,6 +246,12 @@ class Deliveries(Strict, frozen=True):
     user_agent: str = "Gatepost/{version}"
 
 
+class Cache(Strict, frozen=True):
+    """What the caches of all routes share."""
+
+    memory: Bytes = 67_108_864
+
+
 class Live(Strict, frozen=True):
     """Live streams, `/.well-known/mercure` on the traffic listener."""
 
@@ -295,6 +301,7 @@ class Config(Strict, frozen=True):
     apps: dict[Name, AppDecl] = {}
     errors: dict[ErrorStatus, dict[MediaType, Template]] = {}  # bodies of the gateway's own answers
     deliveries: Deliveries = Deliveries()
+    cache: Cache = Cache()
     live: Live = Live()
     notices: Notices = Notices()
     access_log: AccessLog = AccessLog()
