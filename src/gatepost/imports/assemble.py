@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from gatepost.imports.api import Api, Endpoint, Version
-from gatepost.imports.tyk_words import covers, match_path
+from gatepost.imports.tyk_words import covers, match_path, plain_prefix
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 _LONGEST: Final = 60
@@ -102,6 +102,8 @@ class Assembly:
     def _groups(self, api: Api, version: Version) -> list[tuple[str, bool, str, list[Endpoint]]]:
         """Paths and methods that differ from the rest, each with everything that Tyk would apply there. The last is
         the rest."""
+        for endpoint in version.endpoints:
+            _widen_refusal(api, endpoint)
         found: dict[tuple[str, bool, str], list[Endpoint]] = {}
         shapes: set[tuple[str, bool, str]] = set()
         # A path decides before a header does: where one version has a path, each of them must have it.
@@ -111,9 +113,8 @@ class Assembly:
                 path, exact = match_path(endpoint.path)
             except ValueError as error:
                 if endpoint in version.endpoints:
-                    kind = "refused" if endpoint.answer else "special"
                     api.note(
-                        f"endpoint {endpoint.method} {endpoint.path}", f"{error}: it is not {kind}.", "`match.path`"
+                        f"endpoint {endpoint.method} {endpoint.path}", f"{error}: no route is made.", "`match.path`"
                     )
                 continue
             shape = (re.sub(r"\{[^}]*\}", "{}", path), exact, endpoint.method)
@@ -209,6 +210,21 @@ class Assembly:
     def _name(self, text: str, taken: dict[str, Any]) -> str:
         stem = _NO_NAME.sub("-", text).strip("-_")[:_LONGEST].strip("-_") or "api"
         return next(name for name in (stem, *(f"{stem[:55]}-{n}" for n in range(2, 100_000))) if name not in taken)
+
+
+def _widen_refusal(api: Api, endpoint: Endpoint) -> None:
+    """What is refused by a regular expression is refused by the path before it: rather too much than too little."""
+    if endpoint.answer is None or endpoint.answer.get("status") != 403:
+        return
+    try:
+        match_path(endpoint.path)
+    except ValueError as error:
+        wide = plain_prefix(endpoint.path)
+        if wide != "/":
+            api.note(
+                f"endpoint {endpoint.method} {endpoint.path}", f"{error}: all of {wide} is refused.", "`match.path`"
+            )
+            endpoint.path = wide
 
 
 def _once(policies: list[dict[str, Any]]) -> list[dict[str, Any]]:

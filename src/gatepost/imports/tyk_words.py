@@ -187,6 +187,16 @@ def match_path(path: str) -> tuple[str, bool]:
     return "/" + "/".join(segments) if segments != [""] else "/", exact
 
 
+def plain_prefix(path: str) -> str:
+    """What stands before the first regular expression of a path, in whole segments."""
+    segments = []
+    for segment in path.removeprefix("^").strip("/").split("/"):
+        if _REGEX.search(segment) or ("{" in segment and not _NAMED.fullmatch(segment)):
+            break
+        segments.append(segment)
+    return "/" + "/".join(segments)
+
+
 def covers(wide: Endpoint, narrow: Endpoint) -> bool:
     """Whether whatever meets `narrow` meets `wide` too, as Tyk matches: by prefix."""
     if wide.method and wide.method != narrow.method:

@@ -19,20 +19,29 @@ class Bodies:
 
     __slots__ = ("_by_type", "_known", "accept")
 
-    def __init__(self, content: Mapping[str, str], states: States, *, json: str | None = None, formats: bool) -> None:
-        """`json`: the schema of application/json and of every type that ends in +json. Raises ValueError."""
+    def __init__(
+        self,
+        content: Mapping[str, str],
+        states: States,
+        *,
+        json: str | None = None,
+        formats: bool,
+        masked: bool = False,
+    ) -> None:
+        """`json`: the schema of application/json and of every type that ends in +json; `masked`: violations hold no
+        values. Raises ValueError."""
         self._by_type: dict[str, Schema] = {}
         for media, text in {JSON: json, "+json": json}.items() if json is not None else ():
-            self._by_type[media] = self._schema("schema", text, states, formats)
+            self._by_type[media] = self._schema("schema", text, states, formats, masked)
         for media, text in content.items():
-            self._by_type[media.lower()] = self._schema(f"content: {media}", text, states, formats)
+            self._by_type[media.lower()] = self._schema(f"content: {media}", text, states, formats, masked)
         self.accept = ", ".join(name for name in self._by_type if not name.startswith("+")).encode()
         self._known: dict[bytes, tuple[str, Schema]] = {}
 
     @staticmethod
-    def _schema(where: str, text: str, states: States, formats: bool) -> Schema:
+    def _schema(where: str, text: str, states: States, formats: bool, masked: bool) -> Schema:
         try:
-            return shared_schema(text, states, formats=formats)
+            return shared_schema(text, states, formats=formats, masked=masked)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 

@@ -33,10 +33,10 @@ class Schema:
 
     __slots__ = ("__weakref__", "_validator", "is_valid", "shape")
 
-    def __init__(self, text: str, *, formats: bool) -> None:
-        """Raises ValueError, with its reason, for what is no schema."""
+    def __init__(self, text: str, *, formats: bool, masked: bool = False) -> None:
+        """`masked`: violations hold no values. Raises ValueError, with its reason, for what is no schema."""
         schema = json.loads(text)
-        self._validator = _compiled(schema, formats)
+        self._validator = _compiled(schema, formats, "value" if masked else None)
         self.is_valid = self._validator.is_valid
         self.shape = Shape(schema)
 
@@ -47,18 +47,20 @@ class Schema:
         ]
 
 
-def shared_schema(text: str, states: States, *, formats: bool) -> Schema:
+def shared_schema(text: str, states: States, *, formats: bool, masked: bool = False) -> Schema:
     """Raises ValueError."""
-    return states.get(("json schema", formats, text), lambda: Schema(text, formats=formats))
+    key = ("json schema", formats, masked, text)
+    return states.get(key, lambda: Schema(text, formats=formats, masked=masked))
 
 
-def _compiled(schema: Any, formats: bool) -> Any:
+def _compiled(schema: Any, formats: bool, mask: str | None) -> Any:
     refusal: ValueError | None = None
     for options in (_LINEAR, _BOUNDED):
         try:
             return jsonschema_rs.validator_for(
                 schema,
                 validate_formats=formats,
+                mask=mask,
                 pattern_options=options,
                 offline=True,  # nothing is ever fetched
             )

@@ -106,8 +106,6 @@ class ParameterCheck:
         if sent is None:
             return (Violation("", "is required and missing"),) if self._required else ()
         if self._json:
-            if not isinstance(sent, str):
-                raise Unreadable("was sent more than once")
             try:
                 value = json_value(sent.encode())
             except NotJson as error:
@@ -140,13 +138,13 @@ class ParameterCheck:
             found = {n[len(prefix) : -1]: decoded(v) for n, v in pairs if n.startswith(prefix) and n.endswith("]")}
             return found or None
         types = self._schema.shape.types
-        if self._style == "form" and self._explode and "object" in types:
+        if self._style == "form" and self._explode and not self._json and "object" in types:
             known = {name: decoded(value) for name, value in pairs}
             return known or None
         values = [value for name, value in pairs if name == self.name]
         if not values:
             return None
-        if self._explode and "array" in types:
+        if self._explode and not self._json and "array" in types:
             return [decoded(value) for value in values]
         if len(values) > 1:
             raise Unreadable("was sent more than once")
@@ -173,6 +171,8 @@ class ParameterCheck:
         """`a,b` and `k,v` or `k=v`: split first, then decoded, so that an encoded comma is part of a value."""
         decode: Callable[[str], str] = (lambda part: decoded(part, plus=True)) if plus else _stripped(self.where)
         types = self._schema.shape.types
+        if self._json:
+            return decode(text)
         if "array" in types:
             return [decode(part) for part in text.split(",")] if text else []
         if "object" in types:

@@ -47,10 +47,10 @@ class _Rule:
     __slots__ = ("_bodies", "_headers")
 
     def __init__(self, rule: ResponseRule, context: PolicyContext, *, formats: bool) -> None:
-        self._bodies = Bodies(rule.content, context.states, formats=formats) if rule.content else None
+        self._bodies = Bodies(rule.content, context.states, formats=formats, masked=True) if rule.content else None
         self._headers = []
         for name, parameter in rule.headers.items():
-            schema = shared_schema(parameter.schema, context.states, formats=formats)
+            schema = shared_schema(parameter.schema, context.states, formats=formats, masked=True)
             self._headers.append((name.lower().encode(), ParameterCheck(name, "header", parameter, schema)))
 
     def head(self, status: int, fields: Fields) -> list[str]:
