@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine, Generator
 from math import ceil
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from gatepost.config.policies.queue import QueuePolicy
 from gatepost.errors import Problem
@@ -80,6 +81,24 @@ class Turn(NamedTuple):
     turn: asyncio.Future[None] | None
 
 
+class Wait:
+    """What an exchange waits for. The coroutine is made when the wait begins: a client may leave before that, and
+    Python complains about coroutines that nobody awaits."""
+
+    __slots__ = ("_arguments", "_begin")
+
+    def __init__(
+        self,
+        begin: Callable[[Exchange, Line, asyncio.Future[None]], Coroutine[Any, Any, Response | None]],
+        *arguments: Any,
+    ) -> None:
+        self._begin = begin
+        self._arguments = arguments
+
+    def __await__(self) -> Generator[Any, Any, Response | None]:
+        return self._begin(*self._arguments).__await__()
+
+
 class Queue(Policy):
     name = "queue"
     phase = Phase.LIMIT
@@ -114,7 +133,7 @@ class Queue(Policy):
         turn: asyncio.Future[None] = x.loop.create_future()
         line.waiting.append(turn)
         x.note(self.name, Turn(key, turn))
-        return self._wait(x, line, turn)
+        return Wait(self._wait, x, line, turn)
 
     async def _wait(self, x: Exchange, line: Line, turn: asyncio.Future[None]) -> Response | None:
         try:

@@ -4,9 +4,12 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.exchanges import make_exchange
 
+from gatepost import model
+from gatepost.clock import ManualClock
 from gatepost.config import schema
 from gatepost.config.policies.api_key import ApiKeyPolicy
 from gatepost.config.secrets import Secret
@@ -16,7 +19,7 @@ from gatepost.http1.request import HeadLimits, RequestParser
 from gatepost.policies.api_key import LONGEST, ApiKey, build, new_key
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.states import States
-from gatepost.stores.access import Access
+from gatepost.stores.access import Access, StoredAccess
 
 KEY, DIGEST = new_key()
 OTHER, OTHER_DIGEST = new_key()
@@ -150,11 +153,13 @@ def test_a_new_key_is_long_and_its_hash_is_what_the_file_wants() -> None:
     assert new_key()[0] != key
 
 
-def repeated(parser: RequestParser, policy: ApiKey, target: bytes = b"/", key: str = KEY) -> tuple[Exchange, str]:
+def repeated(
+    parser: RequestParser, policy: ApiKey, target: bytes = b"/", key: str = KEY, method: bytes = b"GET"
+) -> tuple[Exchange, str]:
     """One request of a kept connection; its consumer, or why it was refused."""
     x, _ = make_exchange()
     x.head = parser.parse(
-        b"GET %b HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\nAccept: */*\r\n\r\n" % (target, key.encode())
+        b"%b %b HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\nAccept: */*\r\n\r\n" % (method, target, key.encode())
     )
     x.query = x.head.query
     refusal = policy.on_request(x)
@@ -190,3 +195,76 @@ def test_a_second_key_in_the_query_is_seen_although_the_first_was_good_before() 
 def test_a_refused_head_is_refused_again() -> None:
     parser, first = RequestParser(HeadLimits()), policy()
     assert [repeated(parser, first, key="wrong")[1] for _ in range(3)] == ["key-unknown"] * 3
+
+
+def live() -> tuple[StoredAccess, Access, ManualClock, str, model.Key]:
+    """A consumer of the store with a key that never expires."""
+    stored, clock = StoredAccess(), ManualClock()
+    key, digest = new_key()
+    stored.put_consumer(model.Consumer(1, 1, "partner"))
+    kept = model.Key(1, 1, bytes.fromhex(digest), key[:8])
+    stored.put_key(kept)
+    return stored, Access(stored=stored, now=clock.now), clock, key, kept
+
+
+def test_a_change_is_seen_on_a_kept_connection_at_once() -> None:
+    stored, access, _, key, kept = live()
+    parser, one = RequestParser(HeadLimits()), build(ApiKeyPolicy(), PolicyContext("orders", access, States()))
+    assert repeated(parser, one, key=key)[1] == "partner"
+    stored.put_key(msgspec.structs.replace(kept, disabled=True))
+    assert repeated(parser, one, key=key)[1] == "key-unknown"
+    stored.put_key(kept)
+    assert repeated(parser, one, key=key)[1] == "partner"
+    stored.put_consumer(model.Consumer(1, 1, "partner", routes=frozenset({"reports"})))
+    assert repeated(parser, one, key=key)[1] == "key-not-allowed"
+    stored.drop_consumer(1)
+    assert repeated(parser, one, key=key)[1] == "key-unknown"
+
+
+def test_a_key_expires_on_a_kept_connection() -> None:
+    stored, access, clock, key, kept = live()
+    stored.put_key(msgspec.structs.replace(kept, expires=clock.now() + 10))
+    parser, one = RequestParser(HeadLimits()), build(ApiKeyPolicy(), PolicyContext("orders", access, States()))
+    for _ in range(2):
+        assert repeated(parser, one, key=key)[1] == "partner"
+    clock.advance(10)
+    assert repeated(parser, one, key=key)[1] == "key-expired"
+    stored.put_key(msgspec.structs.replace(kept, expires=clock.now() - 1, disabled=True))
+    assert repeated(parser, one, key=key)[1] == "key-unknown", "who was shut out is told nothing"
+
+
+def test_a_disabled_consumer_s_key_is_unknown_although_it_would_expire() -> None:
+    stored, access, clock, key, kept = live()
+    stored.put_key(msgspec.structs.replace(kept, expires=clock.now() + 10))
+    stored.put_consumer(model.Consumer(1, 1, "partner", disabled=True))
+    one = build(ApiKeyPolicy(), PolicyContext("orders", access, States()))
+    assert repeated(RequestParser(HeadLimits()), one, key=key)[1] == "key-unknown"
+
+
+def test_a_plan_opens_routes_and_methods_also_for_repeated_fields() -> None:
+    stored, access, _, key, _ = live()
+    stored.put_plan(model.Plan("read", routes=frozenset({"orders"}), methods=frozenset({"GET"})))
+    stored.put_consumer(model.Consumer(1, 1, "partner", plans=("read",)))
+    parser = RequestParser(HeadLimits())
+    orders = build(ApiKeyPolicy(), PolicyContext("orders", access, States()))
+    reports = build(ApiKeyPolicy(), PolicyContext("reports", access, States()))
+    assert repeated(parser, orders, key=key)[1] == "partner"
+    assert repeated(parser, orders, key=key, method=b"POST")[1] == "key-not-allowed"
+    assert repeated(parser, orders, key=key, method=b"HEAD")[1] == "partner"
+    assert repeated(parser, reports, key=key)[1] == "key-not-allowed"
+    stored.put_plan(model.Plan("read"))
+    assert repeated(parser, reports, key=key, method=b"POST")[1] == "partner"
+
+
+def test_what_was_shown_wrongly_is_told_without_the_key() -> None:
+    told = []
+
+    class Told:
+        def tell(self, event_type: str, subject: str, facts: Any) -> None:
+            told.append((event_type, facts["reason"]))
+            assert "swordfish" not in str(facts) + subject
+
+    one = build(ApiKeyPolicy(), PolicyContext("create-order", CONSUMERS, States(), Told()))
+    ask(one, [(b"x-api-key", b"swordfish")])
+    ask(one, [])
+    assert told == [("auth.failed", "key-unknown")], "who shows no key has not failed"

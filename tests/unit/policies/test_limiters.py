@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.policies.limiters import EXACT_UP_TO, Gcra, Limiter, SlidingBuckets, SlidingLog
+from gatepost.policies.limiters import EXACT_UP_TO, FixedWindow, Gcra, Limiter, SlidingBuckets, SlidingLog
 from gatepost.policies.states import States
 
 SLIDING: list[Callable[[int, float], Limiter[Any]]] = [SlidingLog, SlidingBuckets]
@@ -79,7 +79,21 @@ def test_gcra_admits_the_burst_and_then_the_rate(limit: int, burst: int, walk: l
             assert j - i + 1 <= burst + (admitted[j] - first) * limit / 10.0 + 1e-6
 
 
-@pytest.mark.parametrize("limiter", [SlidingLog(3, 10.0), SlidingBuckets(3, 10.0), Gcra(3, 10.0, 3)])
+@given(limit=st.integers(1, 6), walk=st.lists(steps, max_size=60))
+def test_a_fixed_window_admits_limit_and_where_two_meet_at_most_twice_that(limit: int, walk: list[float]) -> None:
+    limiter = FixedWindow(limit, 10.0)
+    now, admitted = 1000.0, []
+    for step in walk:
+        now += step
+        if ask(limiter, now):
+            admitted.append(now)
+    for first, beyond in zip(admitted, admitted[2 * limit :], strict=False):
+        assert beyond - first >= 10.0
+
+
+@pytest.mark.parametrize(
+    "limiter", [SlidingLog(3, 10.0), SlidingBuckets(3, 10.0), Gcra(3, 10.0, 3), FixedWindow(3, 10.0)]
+)
 def test_who_waits_as_long_as_told_gets_in_and_not_before(limiter: Limiter[Any]) -> None:
     now = 1000.0
     for _ in range(3):
@@ -94,7 +108,9 @@ def test_who_waits_as_long_as_told_gets_in_and_not_before(limiter: Limiter[Any])
             pass
 
 
-@pytest.mark.parametrize("limiter", [SlidingLog(3, 10.0), SlidingBuckets(3, 10.0), Gcra(3, 10.0, 3)])
+@pytest.mark.parametrize(
+    "limiter", [SlidingLog(3, 10.0), SlidingBuckets(3, 10.0), Gcra(3, 10.0, 3), FixedWindow(3, 10.0)]
+)
 def test_checking_consumes_nothing(limiter: Limiter[Any]) -> None:
     for _ in range(10):
         assert limiter.check("k", 1000.0) == 0.0

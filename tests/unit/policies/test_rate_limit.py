@@ -11,6 +11,8 @@ from gatepost.config.policies import PolicyUse
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.exchange import Consumer, Exchange, Response
 from gatepost.http1.messages import Fields
+from gatepost.model import Plan, Rate
+from gatepost.plans import Grant
 from gatepost.policies import check_together
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.limiters import Gcra, SlidingBuckets, SlidingLog
@@ -171,3 +173,88 @@ def test_two_limits_of_a_route_need_two_names() -> None:
     check_together([use("a"), use("b")])
     with pytest.raises(ValueError, match="two rate limits of one route are named a"):
         check_together([use("a"), use("a")])
+
+
+def test_a_fixed_window_begins_with_the_first_request() -> None:
+    clock, limit = ManualClock(), policy(algorithm="fixed")
+    ask([limit], clock)
+    clock.advance(50)
+    x, _ = ask([limit], clock)
+    assert field(x, b"ratelimit") == [b'"default";r=0;t=10']
+    x, refusal = ask([limit], clock)
+    assert refusal is not None
+    assert field(x, b"retry-after") == [b"10"]
+    clock.advance(10)
+    assert [ask([limit], clock)[1] is None for _ in range(3)] == [True, True, False], "as its chapter says"
+
+
+def test_routes_count_together_where_they_say_so() -> None:
+    clock, states = ManualClock(), States()
+    one, other = (policy(states, route, limit=1, shared=True) for route in ("one", "other"))
+    assert ask([one], clock)[1] is None
+    assert ask([other], clock)[1] is not None
+
+
+def planned(*rates: tuple[int, float], name: str = "default") -> Consumer:
+    plans = {str(n): Plan(str(n), rates={name: Rate(*rate)}) for n, rate in enumerate(rates)}
+    return Consumer("gold", grant=Grant(tuple(plans), plans))
+
+
+def test_the_wider_of_a_consumer_s_plans_says_how_much() -> None:
+    clock, limit = ManualClock(), policy(plan=True)
+    gold = planned((3, 60.0), (4, 60.0))
+    for left in (3, 2, 1, 0):
+        x, refusal = ask([limit], clock, consumer=gold)
+        assert refusal is None
+        assert field(x, b"ratelimit-policy") == [b'"default";q=4;w=60']
+        assert field(x, b"ratelimit") == [b'"default";r=%d;t=60' % left]
+    x, refusal = ask([limit], clock, consumer=gold)
+    assert isinstance(refusal, Response)
+    assert b"The limit is 4 requests in 60 s." in refusal.body
+    assert field(x, b"ratelimit") == [b'"default";r=0;t=60']
+
+
+def test_who_has_no_plan_has_the_policy_s_own_numbers() -> None:
+    clock, limit = ManualClock(), policy(plan=True, limit=1)
+    for known in ({"consumer": Consumer("plain")}, {"consumer": planned((9, 1.0), name="other")}, {}):
+        x, refusal = ask([limit], clock, **known)
+        assert refusal is None
+        assert field(x, b"ratelimit-policy") == [b'"default";q=1;w=60']
+        assert ask([limit], clock, **known)[1] is not None
+
+
+def test_a_plan_s_count_is_over_all_routes_and_reloads_and_renewed_plans() -> None:
+    clock, states = ManualClock(), States()
+    one, other = (policy(states, route, plan=True, limit=1) for route in ("one", "other"))
+    assert ask([one], clock, consumer=planned((2, 60.0)))[1] is None
+    assert ask([other], clock, consumer=planned((2, 60.0)))[1] is None
+    reloaded = policy(states, "one", plan=True, limit=1)
+    del one, other
+    assert ask([reloaded], clock, consumer=planned((2, 60.0)))[1] is not None
+    assert ask([reloaded], clock, consumer=planned((3, 60.0)))[1] is None, "new numbers begin anew"
+
+
+def test_plans_and_plain_limits_are_checked_together() -> None:
+    clock = ManualClock()
+    plan, narrow = policy(plan=True), policy(limit=1, name="narrow", by="client.address")
+    gold = planned((5, 60.0))
+    for _ in range(3):
+        x, _ = ask([plan, narrow], clock, consumer=gold)
+    assert field(x, b"ratelimit") == [b'"narrow";r=0;t=60'], "of the other nothing was counted"
+    x, _ = ask([plan], clock, consumer=gold)
+    assert field(x, b"ratelimit") == [b'"default";r=3;t=60']
+
+
+def test_a_refusal_is_told_without_what_was_counted_by() -> None:
+    told = []
+
+    class Told:
+        def tell(self, event_type: str, subject: str, facts: Any) -> None:
+            told.append((event_type, subject, facts))
+
+    use = RateLimitPolicy(limit=1, window=60.0, by="request.headers['x-api-key']")
+    limit, clock = build(use, PolicyContext("orders", Access(), States(), Told())), ManualClock()
+    for _ in range(2):
+        ask([limit], clock, [(b"x-api-key", b"swordfish")])
+    facts = {"route": "orders", "limit": "default", "consumer": "", "client": "192.0.2.1"}
+    assert told == [("rate_limit.exceeded", "route:orders limit:default client:192.0.2.1", facts)]
