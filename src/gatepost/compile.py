@@ -31,6 +31,7 @@ from gatepost.notices import Notices
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, SettingFault
 from gatepost.policies.quota_counts import QuotaBook
+from gatepost.policies.logins import Login, logins_of
 from gatepost.policies.states import States
 from gatepost.realtime.auth import faults_of
 from gatepost.server.errors import ErrorTemplate, ErrorTemplates
@@ -176,6 +177,7 @@ def _surroundings(config: Config, ground: Ground, faults: Faults) -> PolicyConte
 def _routes(
     config: Config, faults: Faults, surroundings: PolicyContext
 ) -> Generator[tuple[str, schema.Route, list[Policy], list[Rule]], None, None]:
+    surroundings = msgspec.structs.replace(surroundings, logins=_logins(config, faults))
     for name, decl in config.routes.items():
         path = f"routes.{name}"
         context = msgspec.structs.replace(surroundings, route=name)
@@ -198,6 +200,14 @@ def _routes(
                 for setting, reason in error.faults:
                     faults.add(f"{path}.emit[{place}].{setting}", reason)
         yield name, decl, policies, rules
+
+
+def _logins(config: Config, faults: Faults) -> dict[str, Login]:
+    try:
+        return logins_of(config.consumers)
+    except ValueError as error:
+        faults.add("consumers", error)
+        return {}
 
 
 def _upstreams(config: Config, ground: Ground, known: dict[str, Upstream], faults: Faults) -> dict[str, Upstream]:

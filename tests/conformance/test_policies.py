@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -14,14 +13,22 @@ import pytest
 from tests.support.exchanges import StillLoop, make_exchange
 
 from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.anonymous import AnonymousPolicy
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.basic import BasicPolicy
 from gatepost.config.policies.body_size import BodySizePolicy
+from gatepost.config.policies.cache import CachePolicy
+from gatepost.config.policies.combined import AllOfPolicy, AlternativeUse, AnyOfPolicy, CredentialUse
 from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.cors import CorsPolicy
 from gatepost.config.policies.headers import FieldEdits, HeadersPolicy
+from gatepost.config.policies.http_signature import HttpSignatureKey, HttpSignaturePolicy
+from gatepost.config.policies.ip import IpPolicy
+from gatepost.config.policies.jwt import JwtPolicy
 from gatepost.config.policies.method import MethodPolicy
-from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.mock import MockPolicy
+from gatepost.config.policies.mtls import MtlsPolicy
+from gatepost.config.policies.oauth2_introspection import Oauth2IntrospectionPolicy
 from gatepost.config.policies.python import PythonPolicy
 from gatepost.config.policies.query import QueryPolicy
 from gatepost.config.policies.queue import QueuePolicy
@@ -35,6 +42,9 @@ from gatepost.config.policies.transform import TransformPolicy
 from gatepost.config.policies.validate import Body, ValidatePolicy
 from gatepost.config.policies.validate_response import ResponseRule, ValidateResponsePolicy
 from gatepost.config.policies.version import Version, VersionPolicy
+from gatepost.config.policies.webhook_signature import WebhookSignaturePolicy
+from gatepost.config.secrets import Secret
+from gatepost.config.signatures import SignedBody
 from gatepost.errors import PROBLEM_PREFIX
 from gatepost.exchange import Exchange, Phase, Policy, Response
 from gatepost.policies import POLICIES, build_policy
@@ -59,6 +69,23 @@ def refuses(
 @refuses("api_key", ApiKeyPolicy())
 def _(policy: Policy) -> Response | None:
     return policy.on_request(an_exchange(policy))
+
+
+@refuses("basic", BasicPolicy())
+@refuses("jwt", JwtPolicy(algorithms=("HS256",), secrets=(Secret("x" * 32),)))
+@refuses("oauth2_introspection", Oauth2IntrospectionPolicy(url="http://a", client_id="a", client_secret=Secret("b")))
+@refuses(
+    "http_signature",
+    HttpSignaturePolicy(keys={"a": HttpSignatureKey(algorithm="hmac-sha256", secret=Secret("x" * 32))}),
+)
+@refuses("webhook_signature", WebhookSignaturePolicy(github=SignedBody(secret=Secret("x"))))
+@refuses("mtls", MtlsPolicy())
+@refuses("ip", IpPolicy(deny=("0.0.0.0/0",)))
+@refuses("anonymous", AnonymousPolicy(consumer="nobody"))
+@refuses("any_of", AnyOfPolicy(policies=(AlternativeUse(mtls=MtlsPolicy()), AlternativeUse(basic=BasicPolicy()))))
+@refuses("all_of", AllOfPolicy(policies=(CredentialUse(mtls=MtlsPolicy()), CredentialUse(basic=BasicPolicy()))))
+def _(policy: Policy) -> Response | None:
+    return answered(policy, an_exchange(policy))
 
 
 @refuses("rate_limit", RateLimitPolicy(limit=1, window=60.0))
@@ -94,7 +121,9 @@ def _(policy: Policy) -> Response | None:
 
 @refuses("body_size", BodySizePolicy(limit=1))
 def _(policy: Policy) -> Response | None:
-    return answered(policy, make_exchange("POST", "/", body=b"12", policies=(policy,))[0])
+    answer = policy.on_request(make_exchange("POST", "/", body=b"12", policies=(policy,))[0])
+    assert isinstance(answer, Response)
+    return answer
 
 
 @refuses("validate", ValidatePolicy(body=Body(schema='{"type": "object", "required": ["id"]}')))
@@ -116,14 +145,6 @@ def _(policy: Policy) -> Response | None:
 @refuses("mock", MockPolicy(json={"id": 1}))
 def _(policy: Policy) -> Response | None:
     x = make_exchange("GET", "/orders", [(b"accept", b"text/html")], policies=(policy,))[0]
-    answer = policy.on_request(x)
-    assert answer is None or isinstance(answer, Response)
-    return answer
-
-
-@refuses("cache", CachePolicy())
-def _(policy: Policy) -> Response | None:
-    x = make_exchange("GET", "/", [(b"cache-control", b"only-if-cached")], policies=(policy,))[0]
     answer = policy.on_request(x)
     assert answer is None or isinstance(answer, Response)
     return answer
@@ -163,6 +184,11 @@ def _(policy: Policy) -> Response | None:
 @refuses("policy", PythonPolicy(use="tests.support.own_policies:Closed", settings={"reason": "holidays"}))
 def _(policy: Policy) -> Response | None:
     return answered(policy, an_exchange(policy))
+
+
+@refuses("cache", CachePolicy())
+def _(policy: Policy) -> Response | None:
+    return answered(policy, make_exchange("GET", "/", [(b"cache-control", b"only-if-cached")], policies=(policy,))[0])
 
 
 # Those that let everything pass.

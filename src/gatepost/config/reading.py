@@ -98,11 +98,12 @@ def _struct(kind: inspect.StructType) -> Reader:
     required = tuple(field.encode_name for field in kind.fields if field.required)
     short: str | None = getattr(cls, "short", None)
     expected = f"must be a mapping with some of the keys {', '.join(fields)}"
+    listed = any(field.name == short and type(field.type) is inspect.VarTupleType for field in kind.fields)
     if short is not None:
-        expected = f"must be a text (its `{short}`) or {expected.removeprefix('must be ')}"
+        expected = f"must be a {'list' if listed else 'text'} (its `{short}`) or {expected.removeprefix('must be ')}"
 
     def read(node: Node, path: str, reading: Reading) -> Any:
-        if short is not None and type(node) is Scalar and not is_null(node):
+        if short is not None and type(node) is (Sequence if listed else Scalar) and not is_null(node):
             value = fields[short](node, path, reading)
             try:
                 return FAULT if value is FAULT else cls(**{short: value})

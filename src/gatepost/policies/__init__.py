@@ -13,14 +13,22 @@ from typing import Any, Final
 from gatepost.config.policies import PolicyUse
 from gatepost.exchange import Policy
 from gatepost.policies import (
+    anonymous,
     api_key,
+    basic,
     body_size,
     cache,
+    combined,
     concurrency,
     cors,
     headers,
+    http_signature,
+    ip,
+    jwt,
     method,
     mock,
+    mtls,
+    oauth2_introspection,
     python,
     query,
     queue,
@@ -34,20 +42,31 @@ from gatepost.policies import (
     validate,
     validate_response,
     version,
+    webhook_signature,
 )
 from gatepost.policies.base import Builder, PolicyContext, SettingFault
 
 POLICIES: Final[dict[str, Builder[Any]]] = {
     "api_key": api_key.build,
+    "basic": basic.build,
+    "jwt": jwt.build,
+    "oauth2_introspection": oauth2_introspection.build,
+    "http_signature": http_signature.build,
+    "webhook_signature": webhook_signature.build,
+    "mtls": mtls.build,
+    "ip": ip.build,
+    "anonymous": anonymous.build,
+    "any_of": combined.build_any_of,
+    "all_of": combined.build_all_of,
     "rate_limit": rate_limit.build,
     "quota": quota.build,
     "concurrency": concurrency.build,
     "queue": queue.build,
     "body_size": body_size.build,
+    "cache": cache.build,
     "validate": validate.build,
     "validate_response": validate_response.build,
     "mock": mock.build,
-    "cache": cache.build,
     "request_id": request_id.build,
     "cors": cors.build,
     "redirect": redirect.build,
@@ -70,7 +89,8 @@ def build_policy(use: PolicyUse, context: PolicyContext) -> Policy:
             try:
                 return build(config, context)
             except SettingFault as fault:
-                raise SettingFault(f"{name}.{fault.setting}".rstrip("."), str(fault)) from None
+                setting = f"{name}.{fault.setting}".rstrip(".").replace(".[", "[")
+                raise SettingFault(setting, str(fault)) from None
     raise ValueError("names no policy")
 
 

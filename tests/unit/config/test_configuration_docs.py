@@ -11,6 +11,8 @@ import msgspec
 import msgspec.inspect as inspect
 
 from gatepost.config.loading import load_text
+from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.combined import AlternativeUse, CredentialUse
 from gatepost.config.schema import Config
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -46,13 +48,21 @@ def test_the_examples_of_the_docs_load() -> None:
             load_text(block, environ={"WEB_SHOP_KEY_SHA256": "ab" * 32, "LIVE_SECRET": "s"})
 
 
+# Policies stand in the table once, as those of a route.
+_ELSEWHERE = (PolicyUse, CredentialUse, AlternativeUse)
+
+
 def _group(kind: inspect.Type, name: str) -> tuple[type[msgspec.Struct] | None, str]:
     kind = _bare(kind)
     if isinstance(kind, inspect.StructType):
         return kind.cls, f"{name}."
     if isinstance(kind, inspect.VarTupleType) and isinstance(item := _bare(kind.item_type), inspect.StructType):
+        if item.cls in _ELSEWHERE and name != "routes.NAME.policies":
+            return None, name
         return item.cls, f"{name}[]."
     if isinstance(kind, inspect.DictType) and isinstance(value := _bare(kind.value_type), inspect.StructType):
+        if value.cls in _ELSEWHERE:
+            return None, name
         return value.cls, f"{name}.NAME."
     return None, name
 
@@ -81,6 +91,8 @@ def _unit(kind: inspect.Type) -> str:
         return f"{_unit(kind.key_type)} → {_unit(kind.value_type)}"
     if isinstance(kind, inspect.LiteralType):
         return " or ".join(f"`{value}`" for value in sorted(kind.values, key=str))
+    if isinstance(kind, inspect.StructType) and kind.cls in _ELSEWHERE:
+        return "policy"
     names = {
         inspect.BoolType: "true or false",
         inspect.StrType: "text",

@@ -5,14 +5,22 @@ The behaviour stands in `gatepost.policies`, in a file of the same name.
 
 from __future__ import annotations
 
+from gatepost.config.policies.anonymous import AnonymousPolicy
 from gatepost.config.policies.api_key import ApiKeyPolicy
+from gatepost.config.policies.basic import BasicPolicy
 from gatepost.config.policies.body_size import BodySizePolicy
 from gatepost.config.policies.cache import CachePolicy
+from gatepost.config.policies.combined import AllOfPolicy, AnyOfPolicy
 from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.cors import CorsPolicy
 from gatepost.config.policies.headers import HeadersPolicy
+from gatepost.config.policies.http_signature import HttpSignaturePolicy
+from gatepost.config.policies.ip import IpPolicy
+from gatepost.config.policies.jwt import JwtPolicy
 from gatepost.config.policies.method import MethodPolicy
 from gatepost.config.policies.mock import MockPolicy
+from gatepost.config.policies.mtls import MtlsPolicy
+from gatepost.config.policies.oauth2_introspection import Oauth2IntrospectionPolicy
 from gatepost.config.policies.python import PythonPolicy
 from gatepost.config.policies.query import QueryPolicy
 from gatepost.config.policies.queue import QueuePolicy
@@ -26,6 +34,7 @@ from gatepost.config.policies.transform import TransformPolicy
 from gatepost.config.policies.validate import ValidatePolicy
 from gatepost.config.policies.validate_response import ValidateResponsePolicy
 from gatepost.config.policies.version import VersionPolicy
+from gatepost.config.policies.webhook_signature import WebhookSignaturePolicy
 from gatepost.config.values import Strict
 
 
@@ -33,15 +42,25 @@ class PolicyUse(Strict, frozen=True):
     """One policy of a route: exactly one of these is set."""
 
     api_key: ApiKeyPolicy | None = None
+    basic: BasicPolicy | None = None
+    jwt: JwtPolicy | None = None
+    oauth2_introspection: Oauth2IntrospectionPolicy | None = None
+    http_signature: HttpSignaturePolicy | None = None
+    webhook_signature: WebhookSignaturePolicy | None = None
+    mtls: MtlsPolicy | None = None
+    ip: IpPolicy | None = None
+    anonymous: AnonymousPolicy | None = None
+    any_of: AnyOfPolicy | None = None
+    all_of: AllOfPolicy | None = None
     rate_limit: RateLimitPolicy | None = None
     quota: QuotaPolicy | None = None
     concurrency: ConcurrencyPolicy | None = None
     queue: QueuePolicy | None = None
     body_size: BodySizePolicy | None = None
+    cache: CachePolicy | None = None
     validate: ValidatePolicy | None = None
     validate_response: ValidateResponsePolicy | None = None
     mock: MockPolicy | None = None
-    cache: CachePolicy | None = None
     request_id: RequestIdPolicy | None = None
     cors: CorsPolicy | None = None
     redirect: RedirectPolicy | None = None
