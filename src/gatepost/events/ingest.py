@@ -21,6 +21,7 @@ class Ingest:
         self.clock = clock
         self.payload_limit = payload_limit  # bytes
         self._matcher = Matcher(store.directory)
+        store.matcher = lambda message: self._matcher.match(message.app, message.event_type, message.channels)
 
     def publish(
         self,

@@ -1,3 +1,49 @@
-"""Stores: what is true, on disk. `base.py` is the contract, `directory.py` the part of it that is kept in memory,
-`sqlite.py` the embedded engine, `sql/<engine>/` its schema, queries and migrations.
+"""Stores: what is true, on disk. `base.py` is the contract, `directory.py` and `access.py` the part of it that is kept
+in memory, `group_commit.py` the loop's side of every engine.
+
+- `sqlite.py`    the embedded engine: one file, one process.
+- `postgres.py`  the engine of many nodes: one PostgreSQL database; `lanes.py` says who sends what.
+
+`sql/<engine>/` holds schema, queries and migrations.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from gatepost.clock import Clock
+from gatepost.errors import StoreUnavailable
+from gatepost.stores.base import Store
+
+SQLITE: Final = "sqlite:///"
+
+
+def store_at(url: str, folder: Path, clock: Clock, *, try_seconds: float) -> Store:
+    """The store of a URL; a relative path counts from `folder`. `try_seconds` is the longest that one try to deliver
+    takes. Raises StoreUnavailable where what an engine needs is not installed."""
+    if url.startswith(SQLITE):
+        from gatepost.stores.sqlite import SqliteStore
+
+        return SqliteStore(str(folder / url.removeprefix(SQLITE)), clock=clock)
+    try:
+        from gatepost.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise StoreUnavailable("PostgreSQL needs asyncpg: pip install 'gatepost[postgresql]'") from None
+    reserve = try_seconds + 1.0
+    return PostgresStore(url, clock=clock, lease=max(30.0, 3 * reserve), reserve=reserve)
+
+
+def beside(url: str, folder: Path) -> Path:
+    """What a node keeps in files of its own has names that begin like this one."""
+    return folder / (url.removeprefix(SQLITE) if url.startswith(SQLITE) else "gatepost")
+
+
+def shown(url: str, folder: Path) -> str:
+    """A store as people may read it: without user and password."""
+    if url.startswith(SQLITE):
+        return str(beside(url, folder))
+    head, _, rest = url.partition("://")
+    return f"{head}://{rest.rpartition('@')[2].partition('?')[0]}"

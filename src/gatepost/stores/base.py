@@ -22,6 +22,7 @@ import msgspec
 from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Consumer, Delivery, Endpoint, Key, Message, Plan
 from gatepost.stores.access import StoredAccess
+from gatepost.stores.analytics import AnalyticsStore
 from gatepost.stores.directory import Directory
 from gatepost.stores.lanes import Lanes
 
@@ -173,9 +174,12 @@ class AccessStore(Protocol):
         ...
 
 
-class Store(AccessStore, Protocol):
+class Store(AccessStore, AnalyticsStore, Protocol):
     directory: Directory
     lanes: Lanes  # whose deliveries this node sends
+    # Whoever makes messages sets it: a message is matched again where another node changed its app since it was handed
+    # in. It gives the endpoints' keys.
+    matcher: Callable[[NewMessage], Sequence[int]] | None
 
     # life
     async def open(self) -> None:

@@ -5,7 +5,7 @@ end comes back to listeners and callers in order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from gatepost.clock import Clock
@@ -29,6 +29,7 @@ class GroupCommit:
         self.directory = Directory()
         self.access = StoredAccess()
         self.lanes = Lanes()
+        self.matcher: Callable[[NewMessage], Sequence[int]] | None = None
         self._clock = clock
         self._open = False
         self._listeners: list[OnCommit] = []

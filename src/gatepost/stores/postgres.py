@@ -23,6 +23,7 @@ from gatepost.stores.group_commit import GroupCommit
 from gatepost.stores.jobs import Job
 from gatepost.stores.lanes import Lanes
 from gatepost.stores.postgres_access import PostgresAccess, follow_access, load_access
+from gatepost.stores.postgres_analytics import PostgresAnalytics
 from gatepost.stores.postgres_batch import Batch, Connection
 from gatepost.stores.postgres_files import Address, check_server, migrate
 from gatepost.stores.postgres_follow import Follower
@@ -47,7 +48,7 @@ T = TypeVar("T")
 _SQL: Final = queries("postgresql")
 
 
-class PostgresStore(GroupCommit, PostgresAccess):
+class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
     """The store contract (`base.py`) over one database. All calls come from the loop that ran `open`.
 
     `lease` is how long, in seconds, a dead node keeps its lanes; `reserve` the longest that a try may take. `matcher`
@@ -66,7 +67,6 @@ class PostgresStore(GroupCommit, PostgresAccess):
     ) -> None:
         super().__init__(SystemClock() if clock is None else clock)
         self.lanes = Lanes(frozenset())
-        self.matcher: Callable[[NewMessage], Sequence[int]] | None = None
         self._address = Address(url)
         self._lease = lease
         self._reserve = reserve

@@ -88,6 +88,7 @@ class Membership:
         self.number, self.epoch = await claim(connection, self._lease)
         self._lanes.until = began + self._lease - self._reserve
         await connection.execute(_SQL["make_groups"], GROUPS)
+        await connection.execute(_SQL["drop_groups"], self.number)  # of whoever had this number before
         await self._share(connection)
 
     def start(self) -> None:

@@ -147,6 +147,7 @@ class Writer:
             else:
                 self._trouble(jobs, error)
         except FencedOff:
+            self._set_writable(False)
             self._refuse(jobs, "another node holds this one's number: its lease was over")
             self.fenced_off()
         except Exception as error:

@@ -56,6 +56,9 @@ SELECT number, node FROM lane_group ORDER BY number;
 -- name: take_groups
 UPDATE lane_group SET node = $1 WHERE number = ANY($2::smallint[]) AND node IS NULL RETURNING number;
 
+-- name: drop_groups
+UPDATE lane_group SET node = NULL WHERE node = $1;
+
 -- name: give_groups
 UPDATE lane_group SET node = NULL WHERE number = ANY($2::smallint[]) AND node = $1;
 
