@@ -38,6 +38,11 @@ async def connect(upstream: Upstream, target: Target, timeout: float) -> Upstrea
             )
     finally:
         target.dialling -= 1
+    if connection.transport.is_closing():
+        # It was accepted and closed before we came to use it. Its end has been told already: an exchange that began
+        # on it now would wait for ever.
+        detail = f"{target.name}: it closed the connection at once"
+        raise UpstreamError(Problem(502, "upstream-unreachable", "The upstream cannot be reached", detail), sent=False)
     if target.tls is not None and upstream.config.tls.pins:
         _check_pin(connection, upstream.config.tls.pins)
     return connection

@@ -316,9 +316,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.reused = True
         self._begun = False
         if self._sending:
-            # A response before the end of the upload: what of it is still under way would be read as a request.
+            # A response before the end of the upload: what of it is still under way would be read as a request. And a
+            # target that reads no more would keep a close waiting for ever, for what was written to it.
             self._sending = False
             reusable = False
+            self.transport.abort()
         now = x.first_byte
         target = self.target
         transport = self.transport
@@ -331,7 +333,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = now + KEPT
         else:
             self.deadline = NEVER
-            transport.close()
+            if not transport.is_closing():
+                transport.close()
 
     def _switch(self, x: Exchange, head: ResponseHead, data: bytes) -> None:
         if x.head.upgrade is None or head.upgrade is None:
