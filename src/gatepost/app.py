@@ -151,8 +151,8 @@ class Node:
         self._open(config.listen.control, control, None)
         for listening in self.listening:
             await listening.open()
-        shown = [each.certificates for each in self.listening if each.certificates is not None]
-        self.renewal = Renewal(shown, self.notices, clock)
+        certificates = [each.certificates for each in self.listening if each.certificates is not None]
+        self.renewal = Renewal(certificates, self.notices, clock)
         self._look_at(self.loaded.files)
         self.upkeep.start()
         gc.collect()

@@ -119,7 +119,7 @@ class TestKeys:
         assert await store.key(key.id) == key
         assert await store.key(off.id) == off
         assert (who(store, "gp_first"), who(store, "gp_off")) == ("partner", None)
-        assert store.access.find(digest("gp_first")) == (consumer.key, 4_000_000_061)
+        assert store.access.find(digest("gp_first")) == (consumer.key, 4_000_000_060)
 
     async def test_a_change_is_known_before_its_writer_goes_on(self, store: Store) -> None:
         consumer = await a_consumer(store)

@@ -161,7 +161,7 @@ async def rotate(
     async with context.changing(identifier):
         old = await context.key(consumer, identifier)
         grace = GRACE if wanted is None else wanted.old_expires_in
-        ends = context.clock.now() + grace
+        ends = float(int(context.clock.now()) + grace)
         secret, digest = new_key()
         new = msgspec.structs.replace(
             old, id=0, digest=bytes.fromhex(digest), prefix=secret[:PREFIX], disabled=False, created=0.0
@@ -206,7 +206,8 @@ def _check(context: Callers, wanted: KeyIn) -> None:
 
 
 def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.astimezone(UTC).timestamp()
+    """Whole ones, as they are kept in memory."""
+    return None if moment is None else float(int(moment.astimezone(UTC).timestamp()))
 
 
 def _id(key: Key) -> int:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from math import ceil
 from typing import Final, cast
 
 import msgspec
@@ -97,8 +96,8 @@ class StoredAccess:
             self.generation += 1
 
     def load_key(self, consumer: int, digest: bytes, expires: float | None) -> None:
-        """A key that may be shown."""
-        self._keys.put(digest, consumer, 0 if expires is None else max(1, ceil(expires)))
+        """A key that may be shown. It ends with the second in which it expires: never later than it says."""
+        self._keys.put(digest, consumer, 0 if expires is None else max(1, int(expires)))
 
     def put_key(self, key: model.Key) -> None:
         if key.disabled:
