@@ -43,7 +43,12 @@ def expand(config: Config, documents: Documents) -> Expanded:
         where = f"services.{name}.openapi"
         faults: list[Fault] = []
         taken = _Taken(config.routes)
+        answers = bool(service.targets) or getattr(service, "asgi", None) is not None
         for route_name, route in _routes(name, service.openapi, documents, taken, faults):
+            if not answers and not any(use.mock is not None for use in route.policies):
+                faults.append(
+                    Fault(Place(service.openapi.spec, ""), f"`{route_name}` is not mocked: `targets` are needed")
+                )
             if route_name in routes:
                 faults.append(_twice(service.openapi, route_name, made.get(route_name)))
                 continue
