@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Protocol
+from typing import Final, Protocol
 
 from gatepost.config.schema import Hsts, Listener
+from gatepost.net.accepting import Acceptor
 from gatepost.net.certificates import Certificates, Shown, client_auth
 from gatepost.net.listen import BACKLOG, listen
-from gatepost.net.proxied import ProxiedServer
-from gatepost.net.proxy_protocol import ProxyHeader
+from gatepost.net.proxied import read_header
 from gatepost.server.connection import LINGER, Connection
 from gatepost.server.gate import Gate, Snapshot
 from gatepost.server.redirect import redirecting
+
+TOLD: Final = 8  # handshakes that may be under way though the gateway is full
 
 
 class Server(Protocol):
@@ -36,21 +38,8 @@ class Listening:
         sock = listen(settings.address)
         if self.certificates is None:
             self._server = await loop.create_server(lambda: Connection(gate), sock=sock, backlog=BACKLOG)
-        elif settings.proxy_protocol:
-            limits = gate.limits
-            timeout = limits.header_timeout or None
-            self._server = ProxiedServer(sock, self._serve, timeout=timeout, waiting=limits.connections)
         else:
-            self._server = await loop.create_server(
-                lambda: Connection(gate),
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=self.certificates.context,
-                # The loops' own are 60 and 30 s: a handshake is part of the header, and a client that does not
-                # answer our goodbye must not hold up a stop.
-                ssl_handshake_timeout=gate.limits.header_timeout or None,
-                ssl_shutdown_timeout=LINGER,
-            )
+            self._server = Acceptor(sock, self._begin, self._room)
 
     def close(self) -> None:
         """No more connections."""
@@ -81,13 +70,23 @@ class Listening:
             self.certificates.show(shown)
         self._set_hsts()
 
-    async def _serve(self, sock: socket.socket, header: ProxyHeader) -> None:
+    def _room(self) -> int:
+        """How many handshakes may be under way: they are connections like all others. A few may be always, so that
+        who comes to a full gateway can be told so."""
+        gate = self.gate
+        return max(gate.limits.connections - len(gate.connections), TOLD)
+
+    async def _begin(self, sock: socket.socket) -> None:
         assert self.certificates is not None
+        # The loops' own are 60 and 30 s: a handshake is part of the header, and a client that does not answer our
+        # goodbye must not hold up a stop.
+        timeout = self.gate.limits.header_timeout or None
+        named = (await read_header(sock, timeout)).source if self.settings.proxy_protocol else None
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: Connection(self.gate, header.source),
+            lambda: Connection(self.gate, named),
             sock,
             ssl=self.certificates.context,
-            ssl_handshake_timeout=self.gate.limits.header_timeout or None,
+            ssl_handshake_timeout=timeout,
             ssl_shutdown_timeout=LINGER,
         )
 
