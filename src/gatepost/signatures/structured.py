@@ -80,9 +80,11 @@ def serialize_bare(value: Bare) -> str:
     if isinstance(value, Word):
         return str(value)
     if isinstance(value, str):
-        if not all(" " <= character <= "~" for character in value):
+        if not (value.isascii() and value.isprintable()):
             raise SignatureError("a text of a structured field holds only visible ASCII characters")
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        if "\\" in value or '"' in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
     if isinstance(value, float):
         text = f"{value:.3f}".rstrip("0")
         return text + "0" if text.endswith(".") else text
@@ -170,7 +172,8 @@ class _Reader:
         if match is None:
             raise _bad("a text does not end, or holds what no text may")
         self._at = match.end()
-        return re.sub(r"\\(.)", r"\1", match[1])
+        text = match[1]
+        return re.sub(r"\\(.)", r"\1", text) if "\\" in text else text
 
 
 def _bad(reason: str) -> SignatureError:
