@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from gatepost import __version__
-from gatepost.cli import check, demo, explain, import_, key, serve
+from gatepost.cli import check, demo, explain, import_, key, serve, store
 from gatepost.errors import GatepostError
 
 _CalledWrongly: Final[type[Exception]] = typer.BadParameter.__mro__[2]  # click's base of them; typer names it nowhere
@@ -29,6 +29,7 @@ app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.add_typer(import_.app, name="import", help="Make a gatepost.yaml of other files.")
 app.add_typer(key.app, name="key", help="Keys of consumers.")
+app.add_typer(store.app, name="store", help="Migrate, check and copy the store.")
 
 
 @app.command()

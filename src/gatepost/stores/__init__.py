@@ -41,7 +41,7 @@ def beside(url: str, folder: Path) -> Path:
     return folder / (url.removeprefix(SQLITE) if url.startswith(SQLITE) else "gatepost")
 
 
-def shown(url: str, folder: Path) -> str:
+def public_name(url: str, folder: Path) -> str:
     """A store as people may read it: without user and password."""
     if url.startswith(SQLITE):
         return str(beside(url, folder))

@@ -14,6 +14,7 @@ from gatepost.stores.sqlite_batch import Batch
 T = TypeVar("T")
 _SQL: Final = queries("sqlite")
 FIRST: Final = (-1, -1, "", "", -1)  # sorts before every row
+_AFTER: Final = ("after_time", "after_part", "after_route", "after_consumer", "after_status")
 
 
 class _Engine(Protocol):
@@ -44,12 +45,14 @@ class SqliteAnalytics:
         limit: int,
     ) -> list[AnalyticsRow]:
         seen = FIRST if after is None else after[1:6]
-        return await self._read(_rows, (span, since, until, route, consumer, *seen, limit))
+        values = {"span": span, "since": since, "until": until, "route": route, "consumer": consumer, "limit": limit}
+        return await self._read(_rows, values | dict(zip(_AFTER, seen, strict=True)))
 
     async def analytics_totals(
         self: _Engine, by: By, span: int, since: int, until: int, *, route: str | None, consumer: str | None, limit: int
     ) -> list[AnalyticsTotal]:
-        return await self._read(_totals, by, (span, since, until, route, consumer, limit))
+        values = {"span": span, "since": since, "until": until, "route": route, "consumer": consumer, "limit": limit}
+        return await self._read(_totals, by, values)
 
     async def analytics_end(self: _Engine, span: int) -> int | None:
         return await self._read(_end, span)
@@ -62,11 +65,11 @@ class SqliteAnalytics:
         return await self._write(act)
 
 
-def _rows(connection: apsw.Connection, values: tuple[Any, ...]) -> list[AnalyticsRow]:
+def _rows(connection: apsw.Connection, values: dict[str, Any]) -> list[AnalyticsRow]:
     return [AnalyticsRow(*row) for row in connection.execute(_SQL["analytics_rows"], values)]
 
 
-def _totals(connection: apsw.Connection, by: By, values: tuple[Any, ...]) -> list[AnalyticsTotal]:
+def _totals(connection: apsw.Connection, by: By, values: dict[str, Any]) -> list[AnalyticsTotal]:
     return [AnalyticsTotal(*row) for row in connection.execute(_SQL[f"analytics_totals_by_{by}"], values)]
 
 

@@ -8,7 +8,7 @@ ON CONFLICT (span, time, part, route, consumer, status) DO UPDATE SET
     gateway = excluded.gateway, upstream = excluded.upstream;
 
 -- name: analytics_rows
--- Range of the primary key; $1 span, $2 since, $3 until, $4 route, $5 consumer, $6 to $10 the last row seen, $11 limit.
+-- A range of the primary key: $1 span, $2 since, $3 until, $4 route, $5 consumer, $6 to $10 the last row seen, $11 limit.
 SELECT span, time, part, route, consumer, status, requests, bytes_in, bytes_out, gateway, upstream FROM analytics
 WHERE span = $1 AND time >= $2 AND time < $3 AND (time, part, route, consumer, status) > ($6, $7, $8, $9, $10)
     AND ($4::text IS NULL OR route = $4) AND ($5::text IS NULL OR consumer = $5)

@@ -337,3 +337,44 @@ SELECT id FROM attempt AS a WHERE {failed} a.{of} = $1 AND a.id BETWEEN $2 AND $
 -- Endpoints with something pending that other nodes accepted since.
 SELECT DISTINCT d.endpoint FROM message AS m JOIN delivery AS d ON d.app = m.app AND d.message = m.id
 WHERE m.tx >= $1::text::xid8 AND (m.id >> 12) & 1023 <> $2 AND d.state = 0;
+
+-- Copying a SQLite store here -----------------------------------------------------------------------------------------
+
+-- name: make_copy_marks
+CREATE TABLE IF NOT EXISTS copy_mark (
+    source text NOT NULL,
+    name text NOT NULL,                     -- the table; empty for the copy as a whole
+    place text NOT NULL,                    -- JSON: rows copied, and the key of the last
+    PRIMARY KEY (source, name)
+);
+
+-- name: copy_sources
+SELECT source FROM copy_mark WHERE name = '';
+
+-- name: copy_mark
+SELECT place FROM copy_mark WHERE name = $1 AND source = '';
+
+-- name: mark_copy
+INSERT INTO copy_mark (source, name, place) VALUES ($1, $2, $3)
+ON CONFLICT (source, name) DO UPDATE SET place = excluded.place;
+
+-- name: drop_copy_marks
+DROP TABLE copy_mark;
+
+-- name: anything
+SELECT EXISTS (SELECT 1 FROM app) OR EXISTS (SELECT 1 FROM message) OR EXISTS (SELECT 1 FROM consumer);
+
+-- name: go_on_after
+SELECT setval(pg_get_serial_sequence($1, 'key'), $2);
+
+-- Checking ------------------------------------------------------------------------------------------------------------
+
+-- name: lost_deliveries
+SELECT count(*) FROM delivery AS d
+WHERE NOT EXISTS (SELECT 1 FROM message AS m WHERE m.app = d.app AND m.id = d.message);
+
+-- name: stray_deliveries
+SELECT count(*) FROM delivery AS d JOIN endpoint AS e ON e.key = d.endpoint WHERE d.state = 0 AND e.life = 2;
+
+-- name: lost_attempts
+SELECT count(*) FROM attempt AS a WHERE NOT EXISTS (SELECT 1 FROM endpoint AS e WHERE e.key = a.endpoint);

@@ -8,23 +8,23 @@ ON CONFLICT (span, time, part, route, consumer, status) DO UPDATE SET
     gateway = excluded.gateway, upstream = excluded.upstream;
 
 -- name: analytics_rows
--- Range of the primary key; ?1 span, ?2 since, ?3 until, ?4 route, ?5 consumer, ?6 to ?10 the last row seen, ?11 limit.
+-- A range of the primary key, behind the row that was seen last.
 SELECT span, time, part, route, consumer, status, requests, bytes_in, bytes_out, gateway, upstream FROM analytics
-WHERE span = ?1 AND time >= ?2 AND time < ?3 AND (time, part, route, consumer, status) > (?6, ?7, ?8, ?9, ?10)
-    AND (?4 IS NULL OR route = ?4) AND (?5 IS NULL OR consumer = ?5)
-ORDER BY time, part, route, consumer, status LIMIT ?11;
+WHERE span = :span AND time >= :since AND time < :until AND (time, part, route, consumer, status) > (:after_time, :after_part, :after_route, :after_consumer, :after_status)
+    AND (:route IS NULL OR route = :route) AND (:consumer IS NULL OR consumer = :consumer)
+ORDER BY time, part, route, consumer, status LIMIT :limit;
 
 -- name: analytics_totals_by_route
 SELECT route, SUM(requests), SUM(iif(status = 4, requests, 0)), SUM(iif(status IN (0, 5), requests, 0)), SUM(bytes_in),
     SUM(bytes_out) FROM analytics
-WHERE span = ?1 AND time >= ?2 AND time < ?3 AND (?4 IS NULL OR route = ?4) AND (?5 IS NULL OR consumer = ?5)
-GROUP BY route ORDER BY 2 DESC, 1 LIMIT ?6;
+WHERE span = :span AND time >= :since AND time < :until AND (:route IS NULL OR route = :route) AND (:consumer IS NULL OR consumer = :consumer)
+GROUP BY route ORDER BY 2 DESC, 1 LIMIT :limit;
 
 -- name: analytics_totals_by_consumer
 SELECT consumer, SUM(requests), SUM(iif(status = 4, requests, 0)), SUM(iif(status IN (0, 5), requests, 0)), SUM(bytes_in),
     SUM(bytes_out) FROM analytics
-WHERE span = ?1 AND time >= ?2 AND time < ?3 AND (?4 IS NULL OR route = ?4) AND (?5 IS NULL OR consumer = ?5)
-GROUP BY consumer ORDER BY 2 DESC, 1 LIMIT ?6;
+WHERE span = :span AND time >= :since AND time < :until AND (:route IS NULL OR route = :route) AND (:consumer IS NULL OR consumer = :consumer)
+GROUP BY consumer ORDER BY 2 DESC, 1 LIMIT :limit;
 
 -- name: analytics_end
 SELECT MAX(time) FROM analytics WHERE span = ?;

@@ -221,3 +221,14 @@ ORDER BY a.id {order} LIMIT :limit;
 -- name: list_attempts_bound
 SELECT id FROM attempt AS a INDEXED BY {index}
 WHERE {failed} a.{of} = :of AND a.id BETWEEN :low AND :high ORDER BY id {order} LIMIT 1 OFFSET :scan;
+
+-- Checking ----------------------------------------------------------------------------------------------------------
+
+-- name: lost_deliveries
+SELECT count(*) FROM delivery AS d WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = d.message);
+
+-- name: stray_deliveries
+SELECT count(*) FROM delivery AS d JOIN endpoint AS e ON e.key = d.endpoint WHERE d.state = 0 AND e.life = 2;
+
+-- name: lost_attempts
+SELECT count(*) FROM attempt AS a WHERE NOT EXISTS (SELECT 1 FROM endpoint WHERE key = a.endpoint);
