@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -25,7 +25,7 @@ from gatepost.api.control import OPEN_PATHS, create_api
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
 from gatepost.clock import SystemClock
-from gatepost.compile import Ground, Traffic, check_live, compile_traffic, trusted
+from gatepost.compile import Ground, Traffic, check_live, compile_traffic, objects_of, trusted
 from gatepost.config.child import load_in_child
 from gatepost.config.loading import Loaded
 from gatepost.config.schema import Config, Listener
@@ -38,6 +38,7 @@ from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Journal
 from gatepost.events.notices import GatewayNotices, own_app
 from gatepost.exchange import Route
+from gatepost.named import preload
 from gatepost.net.cares import CaresLookup
 from gatepost.net.deadlines import Deadlines
 from gatepost.net.fetch import Fetcher
@@ -58,7 +59,7 @@ from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
 from gatepost.stores.sqlite import SqliteStore
 from gatepost.upkeep import Upkeep
-from gatepost.upstream import works
+from gatepost.upstream import applications, works
 from gatepost.upstream.asgi import AsgiHandler
 
 _T = TypeVar("_T")
@@ -136,6 +137,7 @@ class Node:
         self.upkeep = Upkeep(self.store, quotas, self.notices, clock)
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         self._start_upstreams()
+        await applications.start(self.traffic.applications.values())
         api = create_api(
             self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard, cache=self.cache,
             access=lambda: self.traffic.access, notices=self.notices,
@@ -209,9 +211,12 @@ class Node:
             self._again = True  # the file may have changed behind the reader's back
         elif not self.stopping.is_set():
             self._reloading = True
-            task = asyncio.get_running_loop().create_task(self._reload())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._later(self._reload())
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _may_reload(self) -> None:
         self._reloading = False
@@ -227,11 +232,14 @@ class Node:
             loaded = await load_in_child(self.file)
             live = self.live if loaded.config.live == self.loaded.config.live else self._live_of(loaded)
             ground = self.ground._replace(live=live)
-            traffic = await _slowly(compile_traffic(self.file, loaded, ground, self.traffic.upstreams))
+            await _in_thread(preload, objects_of(loaded.config))
+            running = self.traffic.applications
+            traffic = await _slowly(compile_traffic(self.file, loaded, ground, self.traffic.upstreams, running))
             listeners = [
                 (each, settings, await _in_thread(each.read, settings)) for each, settings in self._paired(loaded)
             ]
             await declare(loaded.config, self.store, SystemClock())
+            await applications.start(traffic.applications.values())
         except ConfigError as error:
             self._look_at((*self.loaded.files, *error.files))
             for issue in error.issues:
@@ -268,6 +276,9 @@ class Node:
                 upstream.stop()
                 upstream.close_idle()
         self._start_upstreams()
+        gone = [each for name, each in old.applications.items() if traffic.applications.get(name) is not each]
+        if gone:
+            self._later(applications.stop(gone, loaded.config.shutdown.drain))
         seconds = round(time.monotonic() - started, 3)
         log.event("config_reloaded", file=self.file, routes=len(loaded.config.routes), seconds=seconds)
         facts: Facts = {"file": self.file, "routes": len(loaded.config.routes), "seconds": seconds}
@@ -350,6 +361,7 @@ class Node:
         await asyncio.gather(*(_drained(gate, until) for gate in self.gates))
         for upstream in self.traffic.upstreams.values():
             upstream.close()
+        await applications.stop(self.traffic.applications.values())
         await self.api.shutdown()
         await self.deliveries.stop(max(0.0, until - time.monotonic()))
         self.destination.close()

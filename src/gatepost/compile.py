@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from gatepost.events.emit import Emitter
 from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Journal
 from gatepost.exchange import Exchange, Handler, Policy, Route
+from gatepost.named import make_importable
 from gatepost.net.addresses import Networks
 from gatepost.net.certificates import Certificates
 from gatepost.net.deadlines import Deadlines
@@ -39,10 +41,12 @@ from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
 from gatepost.stores.access import Access, StoredAccess
 from gatepost.upstream import tls as upstream_tls
+from gatepost.upstream.applications import Application, Mounted
 from gatepost.upstream.forward import Forward
 from gatepost.upstream.guarded import forwarding
 from gatepost.upstream.spread import Mirror, Part, Split, condition, key_of
 from gatepost.upstream.targets import Upstream
+from gatepost.upstream.versions import ByVersion
 
 _T = TypeVar("_T")
 Spread: TypeAlias = "tuple[list[Callable[[Exchange], bool] | None], Callable[[Exchange], str] | None]"
@@ -71,6 +75,7 @@ class Traffic(NamedTuple):
     snapshot: Snapshot
     upstreams: dict[str, Upstream]
     access: Access
+    applications: dict[str, Application]
 
 
 class Faults:
@@ -90,18 +95,22 @@ class Faults:
 
 
 def compile_traffic(
-    file: str, loaded: Loaded, ground: Ground, known: dict[str, Upstream] | None = None
+    file: str,
+    loaded: Loaded,
+    ground: Ground,
+    known: dict[str, Upstream] | None = None,
+    running: dict[str, Application] | None = None,
 ) -> Generator[None, None, Traffic]:
     """The traffic listener's snapshot. Raises ConfigError with every fault; nothing has changed then."""
     config = loaded.config
     faults = Faults(file, loaded)
     upstreams = _upstreams(config, ground, known or {}, faults)
+    applications = _applications(file, config, running or {}, faults)
     router: Router[Route] = Router()
     surroundings = _surroundings(config, ground, faults)
     for name, decl, policies, rules in _routes(config, faults, surroundings):
         yield
-        upstream = upstreams.get(decl.service)
-        if upstream is None:
+        if decl.service not in upstreams and decl.service not in applications:
             continue
         if rules:
             policies.append(
@@ -116,7 +125,7 @@ def compile_traffic(
                 )
             )
         identity = any(policy.identity_encoding for policy in policies)
-        handler = _handler(name, decl, upstreams, faults, identity_encoding=identity)
+        handler = _handler(name, decl, upstreams, applications, faults, identity_encoding=identity)
         route = Route(name, handler, tuple(policies), decl.service)
         route.upgrade = decl.upgrade
         route.body_limit = decl.body_bytes
@@ -127,7 +136,8 @@ def compile_traffic(
     _ties(router, faults)
     errors = _errors(config, faults)
     faults.raise_any()
-    return Traffic(Snapshot(router, config.limits, trusted(config), errors), upstreams, surroundings.access)
+    snapshot = Snapshot(router, config.limits, trusted(config), errors)
+    return Traffic(snapshot, upstreams, surroundings.access, applications)
 
 
 def check(file: str, loaded: Loaded) -> Router[str]:
@@ -141,6 +151,7 @@ def check(file: str, loaded: Loaded) -> Router[str]:
     for place, listener in enumerate(config.listen.traffic):
         _listener_tls("traffic" if len(config.listen.traffic) == 1 else f"traffic[{place}]", listener, faults)
     _listener_tls("control", config.listen.control, faults)
+    _applications(file, config, {}, faults)
     for name, service in config.services.items():
         _tls(name, service, faults)
         _balance_key(name, service, faults)
@@ -154,6 +165,13 @@ def check(file: str, loaded: Loaded) -> Router[str]:
     _errors(config, faults)
     faults.raise_any()
     return router
+
+
+def objects_of(config: Config) -> set[str]:
+    """The Python objects that a configuration names: applications, and policies of the user's own."""
+    applications = {service.asgi for service in config.services.values() if service.asgi is not None}
+    uses = (use for decl in config.routes.values() for use in decl.policies)
+    return applications | {use.policy.use for use in uses if use.policy is not None}
 
 
 def trusted(config: Config) -> Callable[[str], bool] | None:
@@ -213,6 +231,8 @@ def _logins(config: Config, faults: Faults) -> dict[str, Login]:
 def _upstreams(config: Config, ground: Ground, known: dict[str, Upstream], faults: Faults) -> dict[str, Upstream]:
     out: dict[str, Upstream] = {}
     for name, service in config.services.items():
+        if service.asgi is not None:
+            continue
         old = known.get(name)
         stamps = upstream_tls.stamps_of(service.tls)
         if old is not None and old.config == service and old.stamps == stamps:
@@ -232,6 +252,47 @@ def _upstreams(config: Config, ground: Ground, known: dict[str, Upstream], fault
                 stamps=stamps,
             )
     return out
+
+
+def _applications(file: str, config: Config, running: dict[str, Application], faults: Faults) -> dict[str, Application]:
+    """Those services that run in this process. What they are made of, and policies too, may stand beside the file."""
+    if objects_of(config):
+        make_importable(Path(file).resolve().parent)
+    out: dict[str, Application] = {}
+    for name, service in config.services.items():
+        if service.asgi is None:
+            continue
+        old = running.get(name)
+        if old is not None and old.object_name == service.asgi:
+            out[name] = old
+            continue
+        try:
+            out[name] = Application(name, service.asgi)
+        except ValueError as error:
+            faults.add(f"services.{name}.asgi", error)
+    inside = {name for name, service in config.services.items() if service.asgi is not None}
+    if inside:
+        _check_inside(config, inside, faults)
+    return out
+
+
+def _check_inside(config: Config, inside: set[str], faults: Faults) -> None:
+    """What routes cannot ask of an application in this process."""
+    for name, decl in config.routes.items():
+        path = f"routes.{name}"
+        for place, part in enumerate(decl.split):
+            if part.service in inside:
+                faults.add(f"{path}.split[{place}].service", f"{part.service} is an application in this process")
+        if decl.mirror is not None and decl.mirror.service in inside:
+            faults.add(f"{path}.mirror.service", f"{decl.mirror.service} is an application in this process")
+        if decl.service not in inside:
+            continue
+        for setting in ("split", "timeouts", "upgrade"):
+            if getattr(decl, setting) != getattr(_PLAIN, setting):
+                faults.add(f"{path}.{setting}", "says nothing to an application in this process: leave it out")
+
+
+_PLAIN: Final = schema.Route(match=schema.Match(path="/"), service="")
 
 
 def _tls(name: str, service: Service, faults: Faults) -> ssl.SSLContext | None:
@@ -255,7 +316,13 @@ def _balance_key(name: str, service: Service, faults: Faults) -> Callable[[Excha
 
 
 def _handler(
-    name: str, decl: schema.Route, upstreams: dict[str, Upstream], faults: Faults, *, identity_encoding: bool
+    name: str,
+    decl: schema.Route,
+    upstreams: dict[str, Upstream],
+    applications: dict[str, Application],
+    faults: Faults,
+    *,
+    identity_encoding: bool,
 ) -> Handler:
     """The route's services in one another: a copy is made first, then it is chosen who answers."""
 
@@ -264,17 +331,31 @@ def _handler(
         timeouts = decl.timeouts.over(upstream.config.timeouts)
         return forwarding(upstream, prefix=decl.strip_prefix, identity_encoding=identity_encoding, timeouts=timeouts)
 
-    handler: Handler = to(decl.service)
+    def to_any(service: str) -> Handler:
+        if service in applications:
+            return Mounted(applications[service], prefix=decl.strip_prefix, identity_encoding=identity_encoding)
+        return to(service)
+
+    handler = to_any(decl.service)
     spread = _spread(name, decl, faults)
     others = {part.service for part in decl.split} | ({decl.mirror.service} if decl.mirror is not None else set())
     if spread is None or not others <= upstreams.keys():
         return handler  # a fault was found: none of it will serve
     whens, key = spread
-    if decl.split:
+    if decl.split and decl.service in upstreams:
         parts = [
             Part(to(part.service), when, part.percent or 0.0) for part, when in zip(decl.split, whens, strict=True)
         ]
         handler = Split(to(decl.service), parts, key)
+    versions = {
+        version: to_any(declared.service)
+        for use in decl.policies
+        if use.version is not None
+        for version, declared in use.version.versions.items()
+        if declared.service in upstreams or declared.service in applications
+    }
+    if versions:
+        handler = ByVersion(handler, versions)
     if decl.mirror is not None:
         mirror = decl.mirror
         handler = Mirror(handler, to(mirror.service), mirror.percent, mirror.body_bytes, mirror.concurrency)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ def make_importable(folder: Path) -> None:
     place = str(folder)
     if place not in sys.path:
         sys.path.append(place)
+
+
+def preload(names: Iterable[str]) -> None:
+    """Import what will be loaded later, where that holds nobody up. What is wrong is said then."""
+    for name in names:
+        try:
+            load_object(name)
+        except ValueError:
+            pass
 
 
 def load_object(name: str) -> Any:

@@ -62,6 +62,8 @@ def test_every_configuration_in_the_docs_is_good(
     if "services" not in document:
         named = {route["service"] for route in document["routes"].values()}
         text += yaml.safe_dump({"services": {each: {"targets": ["http://127.0.0.1:9000"]} for each in named}})
+    for module in (ROOT / "examples" / "extending").glob("*.py"):
+        (tmp_path / module.name).write_bytes(module.read_bytes())
     file = tmp_path / "gatepost.yaml"
     file.write_text(text)
     typer.main.get_command(app).main(["check", str(file)], standalone_mode=False)

@@ -16,6 +16,7 @@ from gatepost.config.values import (
     File,
     HeaderValue,
     Method,
+    ObjectName,
     Path,
     Seconds,
     ServiceName,
@@ -167,7 +168,8 @@ class Breaker(Strict, frozen=True):
 class Service(Strict, frozen=True):
     """A named upstream."""
 
-    targets: Annotated[tuple[ServiceTarget, ...], msgspec.Meta(min_length=1)]
+    targets: tuple[ServiceTarget, ...] = ()
+    asgi: ObjectName | None = None  # an ASGI application that runs in this process
     discover: Literal["dns"] | None = None  # each address of a target's name is a target of its own
     balance: Balance = Balance()
     health: HealthCheck | None = None
@@ -185,9 +187,20 @@ class Service(Strict, frozen=True):
     openapi: OpenApi | None = None  # a description of its operations, which makes their routes
 
     def __post_init__(self) -> None:
+        self._check_what_answers()
         urls = [target.url for target in self.targets]
         if self.balance.method == "hash" and len(set(urls)) < len(urls):
             raise ValueError("`targets` holds one twice: with `balance: hash` write a `weight` instead")
+
+
+    def _check_what_answers(self) -> None:
+        if self.asgi is None:
+            if not self.targets and not (self.openapi is not None and self.openapi.mock):
+                raise ValueError("must have `targets`, `asgi`, or `openapi` with `mock: true`: who answers?")
+            return
+        for field in msgspec.structs.fields(type(self)):
+            if field.name not in ("asgi", "openapi") and getattr(self, field.name) != field.default:
+                raise ValueError(f"`{field.name}` says nothing to an application in this process: leave it out")
 
 
 class SplitPart(Strict, frozen=True):

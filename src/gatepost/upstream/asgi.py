@@ -57,7 +57,11 @@ class AsgiHandler:
     # Handler
 
     def handle(self, x: Exchange) -> None:
-        call = _Call(x, self.app, self._scope(x), self._calls.discard)
+        self.call(x, self.root_path)
+
+    def call(self, x: Exchange, root_path: str) -> None:
+        """`handle`, mounted somewhere else."""
+        call = _Call(x, self.app, self._scope(x, root_path), self._calls.discard)
         x.note("asgi", call)
         self._calls.add(call)
         call.task = x.loop.create_task(call.run())
@@ -84,7 +88,13 @@ class AsgiHandler:
         if self._lifespan is not None:
             await self._lifespan.stop()
 
-    def _scope(self, x: Exchange) -> Scope:
+    async def idle(self, patience: float) -> None:
+        """Wait until no exchange is under way; `patience` seconds at most."""
+        tasks = [call.task for call in self._calls]
+        if tasks and patience > 0:
+            await asyncio.wait(tasks, timeout=patience)
+
+    def _scope(self, x: Exchange, root_path: str) -> Scope:
         head = x.head
         path = x.path
         fields: Fields = [(b"host", head.host), *head.fields, (b"x-request-id", x.id)]
@@ -100,7 +110,7 @@ class AsgiHandler:
             "scheme": x.scheme.decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "query_string": x.query,
-            "root_path": self.root_path,
+            "root_path": root_path,
             "headers": fields,
             "client": (x.client, 0) if x.client else None,
             "server": None,

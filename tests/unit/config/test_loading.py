@@ -103,7 +103,7 @@ limits: {header_bytes: 64KB}
     assert [line.partition(": ")[0] for line in found] == [
         "1 listen.traffic",
         "2 routs",
-        "4 services.orders.targets",
+        "4 services.orders",
         "7 routes.create-order.match.path",
         "8 routes.create-order.service",
         "10 routes.create-order.policies[0].rate_limt",
@@ -254,7 +254,7 @@ def test_a_thousand_wrong_names_among_a_thousand_cost_no_minutes() -> None:
 def test_a_fault_in_an_entry_does_not_hide_its_name_from_others() -> None:
     found = faults("services: {s: {targets: []}}\nroutes: {r: {match: {path: /}, service: s}}")
     assert len(found) == 1
-    assert "services.s.targets" in found[0]
+    assert "services.s: must have `targets`" in found[0]
 
 
 # secrets
