@@ -18,9 +18,9 @@ from tests.support.rawclient import ClosedEarly, RawClient, soon
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SEED = 20_261_122
-ROUNDS = 4
+ROUNDS = 3
 CLIENTS = 24  # at a time
-EACH = 6  # exchanges of a client in a round
+EACH = 5  # exchanges of a client in a round
 PATIENCE = 20.0  # seconds for one exchange: its tries take about 2.5 on a quiet machine, 4 beside three others
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -272,12 +272,12 @@ async def test_whatever_targets_do_clients_get_an_answer_or_a_close_and_the_node
             await asyncio.gather(*(client(node, chance, ends) for _ in range(CLIENTS)))
             sizes.append(size(node))
         assert sum(ends.values()) == ROUNDS * CLIENTS * EACH
-        assert ends["200"] > 50, f"it is no use if nothing works: {ends}"
+        assert ends["200"] > 30, f"it is no use if nothing works: {ends}"
         assert ends["cut"] > 10
-        assert ends["502"] > 50
+        assert ends["502"] > 30
         done = sum((target.done for target in targets), Counter())
         assert set(done) == {misdeed.__name__ for misdeed in MISDEEDS}
-        assert sizes[-1] - sizes[1] < 8 * 1024 * 1024, f"it grows: {[n >> 20 for n in sizes]} MiB"
+        assert sizes[-1] - sizes[0] < 8 * 1024 * 1024, f"it grows: {[n >> 20 for n in sizes]} MiB"
         for target in targets:
             await target.stop()
         await soon(until(lambda: descriptors(node) <= before + 3), "its connections to be closed", 5)

@@ -80,13 +80,13 @@ async def test_checks_take_a_target_out_bring_it_back_and_survive_a_reload(
     sick.script = unwell
     file = settings([backend.url for backend in backends], health=OFTEN)
     async with running(tmp_path, file) as node:
-        down = await node.event("target_down")
+        down = await node.event("target_down", within=20)
         assert down["target"] == sick.url
         assert "it answered 500" in down["reason"]
         assert {bytes((await ask(node)).body) for _ in range(4)} == {b"1"}
         node.write({**file, "shutdown": {"drain": "1s"}})
         after = len(node.errors)
-        await node.event("config_reloaded", after=after)
+        await node.event("config_reloaded", after=after, within=20)
         assert {bytes((await ask(node)).body) for _ in range(4)} == {b"1"}, "what was known is known"
         sick.script = well
         await node.event("target_up", after=after)

@@ -83,7 +83,7 @@ class Mirror(Handler):
         self._concurrency = concurrency
         self._under_way = 0
         self._dropped = 0
-        self._told = 0.0
+        self._told = -_TOLD
 
     def handle(self, x: Exchange) -> None:
         if (self._share >= 1.0 or random.random() < self._share) and x.head.upgrade is None:  # noqa: S311

@@ -241,16 +241,19 @@ class Upstream:
         if settings is None:
             return
         now = time.monotonic()
+        if target.health is Health.EJECTED and target.rests_until > now:
+            return  # what was on its way when it was ejected is no news
         conduct = target.conduct
         if conduct is None:
             conduct = target.conduct = ejection.Conduct(settings.window)
         rest = ejection.judge(settings, conduct, now, bad=bad)
         if rest:
-            others = sum(each.health is Health.EJECTED for each in self.targets if each is not target)
+            out = [each for each in self.targets if each.health is Health.EJECTED and each.rests_until > now]
+            others = len(out) - (target in out)
             if others + 1 <= math.floor(settings.most * len(self.targets)):
                 ejection.ejected(conduct, now, rest)
                 self.turn(target, Event.BAD_ANSWERS, rest=rest)
-        elif not bad and target.health is Health.EJECTED and target.rests_until <= now:
+        elif not bad and target.health is Health.EJECTED:
             self.turn(target, Event.GOOD_ANSWER)
 
     def _tell(self, target: Target, *, up: bool, reason: str) -> None:

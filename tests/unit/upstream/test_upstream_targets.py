@@ -132,14 +132,19 @@ def test_never_more_than_the_share_of_targets_is_ejected(clock: ManualClock, tol
     for target in one.targets:
         bad(one, target, 3)
     assert [target.health for target in one.targets].count(Health.EJECTED) == 2
+    clock.advance(30)
+    bad(one, one.targets[4], 1)
+    assert one.targets[4].health is Health.EJECTED, "those whose time is over make room"
     alone = upstream(told, 1, ejection=Ejection(failures=1, most=0.9))
     bad(alone, alone.targets[0], 9)
     assert alone.targets[0].health is Health.UP
 
 
-def test_a_good_answer_that_was_on_its_way_does_not_end_an_ejection(clock: ManualClock, told: Told) -> None:
+def test_answers_that_were_on_their_way_neither_end_nor_lengthen_an_ejection(clock: ManualClock, told: Told) -> None:
     one = upstream(told, 2, ejection=Ejection(failures=1))
     first = one.targets[0]
     bad(one, first, 1)
     one.answered(first, bad=False)
     assert first.health is Health.EJECTED
+    bad(one, first, 5)
+    assert first.rests_until - clock.monotonic() == 30.0
