@@ -48,7 +48,7 @@ class FieldBlock:
     Never changed, only replaced: heads that repeat each other share one, with all that was made of it so far.
     """
 
-    __slots__ = ("_fields", "_searched", "_without", "lines", "seen")
+    __slots__ = ("_fields", "_searched", "_taken", "lines", "seen")
 
     lines: bytes  # as they are written, each with its CRLF
     seen: tuple[object, ...] | None  # what a policy found in them; itself first
@@ -58,7 +58,7 @@ class FieldBlock:
         self.lines = lines
         self._fields = fields
         self._searched = b""  # the lines in lower case, each behind a LF
-        self._without: dict[bytes, tuple[list[bytes], FieldBlock]] | None = None
+        self._taken: tuple[bytes, list[bytes], FieldBlock] | None = None  # what `without` said last
         self.seen = None
 
     @classmethod
@@ -81,7 +81,7 @@ class FieldBlock:
                 if key == name:
                     return value.rstrip(SPACE)
             return None
-        at = self._search(name)
+        at = self._search(b"\n%b:" % name)
         if at < 0:
             return None
         at += len(name) + 1
@@ -89,40 +89,46 @@ class FieldBlock:
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, in order."""
-        if self._fields is None and self._search(name) < 0:
+        if self._fields is None and self._search(b"\n%b:" % name) < 0:
             return []
         return [value.rstrip(SPACE) for key, value in self.fields if key == name]
 
     def without(self, name: bytes) -> tuple[list[bytes], FieldBlock]:
         """The values of a field, and the block that has none of them: itself where there are none."""
-        if self._without is not None and name in self._without:
-            return self._without[name]
+        taken = self._taken
+        if taken is not None and taken[0] == name:
+            return taken[1], taken[2]
         values, rest = self._split(name) if self._fields is None else self._filter(self._fields, name)
-        if self._without is None:
-            self._without = {}
-        self._without[name] = values, rest
+        self._taken = name, values, rest
         return values, rest
 
     def plus(self, added: Fields, lines: bytes) -> FieldBlock:
         """These and others, of which the bytes are known. What was only passed on stays so."""
         return FieldBlock(self.lines + lines)
 
-    def _search(self, name: bytes) -> int:
-        """Where in `lines` the first field of this name begins, -1 where there is none."""
+    def _search(self, mark: bytes, start: int = 0) -> int:
+        """Where in `lines`, from `start` on, the first field begins whose name is in `mark`, a LF before and a colon
+        behind it; -1 where there is none."""
         searched = self._searched
         if not searched:
             searched = self._searched = b"\n" + self.lines.lower()
-        return searched.find(b"\n%b:" % name)
+        return searched.find(mark, start)
 
     def _split(self, name: bytes) -> tuple[list[bytes], FieldBlock]:
+        mark = b"\n%b:" % name
+        at = self._search(mark)
+        if at < 0:
+            return [], self
+        lines = self.lines
         values: list[bytes] = []
-        rest = self
-        while (at := rest._search(name)) >= 0:
-            lines = rest.lines
+        end = 0
+        rest = b""
+        while at >= 0:
+            rest += lines[end:at]
             end = lines.index(b"\n", at) + 1
             values.append(lines[at + len(name) + 1 : end - 2].strip(SPACE))
-            rest = FieldBlock(lines[:at] + lines[end:])
-        return values, rest
+            at = self._search(mark, end)
+        return values, FieldBlock(rest + lines[end:])
 
     def _filter(self, fields: Fields, name: bytes) -> tuple[list[bytes], FieldBlock]:
         values = [value.rstrip(SPACE) for key, value in fields if key == name]
