@@ -141,12 +141,12 @@ class Cache(Policy):
             x.target = "cache"
             if waited:
                 return self.told(x, entry, ask, b"; fwd=uri-miss; collapsed")
-            return answers.hit(entry, ask, x.id, now=now, wall=0.0)
+            return answers.hit(entry, storage, ask, x.id, now=now, wall=0.0)
         if entry is not None and not ask.precondition and self._may_serve(x, entry, ask, key, now):
             entry.used = True
             storage.hits += 1
             x.target = "cache"
-            return answers.hit(entry, ask, x.id, now=now, wall=self._clock.now())
+            return answers.hit(entry, storage, ask, x.id, now=now, wall=self._clock.now())
         if ask.only_if_cached:
             return problem(x.id, _NOT_CACHED, answers.field(answers.NAME + b"; fwd=uri-miss; detail=only-if-cached")[0])
         flight = storage.flights.get(key)

@@ -11,12 +11,12 @@ from gatepost.exchange import Response, problem
 from gatepost.http1.messages import FieldList, Fields
 from gatepost.policies.caching.asked import PLAIN, Asked
 from gatepost.policies.caching.fields import date, members
-from gatepost.policies.caching.storage import Entry
+from gatepost.policies.caching.storage import Entry, Storage
 
 NAME: Final = b"Gatepost"  # of this cache, in Cache-Status (RFC 9211)
 
 
-def hit(entry: Entry, ask: Asked, x_id: bytes, *, now: float, wall: float) -> Response:
+def hit(entry: Entry, storage: Storage, ask: Asked, x_id: bytes, *, now: float, wall: float) -> Response:
     """From memory, without asking anybody. `now`: monotonic seconds, `wall`: Unix time."""
     age = int(now - entry.born)
     ttl = int(entry.fresh_until - now)
@@ -25,6 +25,7 @@ def hit(entry: Entry, ask: Asked, x_id: bytes, *, now: float, wall: float) -> Re
         fields = served[2]
     else:
         fields = _told(entry, age, NAME + b"; hit; ttl=%d" % ttl)
+        fields.seen = (entry, storage)  # `compress` keeps what it makes of the body there
         entry.served = (age, ttl, fields)
     if ask is PLAIN:
         return Response(entry.status, fields, entry.body)

@@ -163,6 +163,7 @@ class Storage:
             return False
         del self._order[entry]
         self.size -= entry.size
+        entry.served = None  # it knows the entry: a circle would keep the body until the collector comes
         entries = self._by_key[entry.key]
         entries.remove(entry)
         if not entries:
