@@ -19,6 +19,7 @@ from gatepost.config.policies.basic import BasicPolicy
 from gatepost.config.policies.body_size import BodySizePolicy
 from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.combined import AllOfPolicy, AlternativeUse, AnyOfPolicy, CredentialUse
+from gatepost.config.policies.compress import CompressPolicy
 from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.cors import CorsPolicy
 from gatepost.config.policies.headers import FieldEdits, HeadersPolicy
@@ -192,9 +193,10 @@ def _(policy: Policy) -> Response | None:
 
 
 # Those that let everything pass.
-PASSING = {"request_id", "security_headers", "headers", "query"}
+PASSING = {"request_id", "security_headers", "headers", "query", "compress"}
 
 
+@refuses("compress", CompressPolicy())
 @refuses("request_id", RequestIdPolicy(header="X-Trace"))
 @refuses("security_headers", SecurityHeadersPolicy())
 @refuses("headers", HeadersPolicy(request=FieldEdits(set={"X-Who": "${consumer.id}"})))

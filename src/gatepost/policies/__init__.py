@@ -19,6 +19,7 @@ from gatepost.policies import (
     body_size,
     cache,
     combined,
+    compress,
     concurrency,
     cors,
     headers,
@@ -64,6 +65,7 @@ POLICIES: Final[dict[str, Builder[Any]]] = {
     "queue": queue.build,
     "body_size": body_size.build,
     "cache": cache.build,
+    "compress": compress.build,
     "validate": validate.build,
     "validate_response": validate_response.build,
     "mock": mock.build,
@@ -106,3 +108,6 @@ def check_together(uses: Sequence[PolicyUse]) -> None:
             raise ValueError(f"two limits of concurrency of one route are named {name}: give each its own `name`")
     if len([use for use in uses if use.queue is not None]) > 1:
         raise ValueError("a route can have one queue only: who waits in two lines may wait for ever")
+    for name in ("cache", "compress"):
+        if len([use for use in uses if getattr(use, name) is not None]) > 1:
+            raise ValueError(f"a route can have one {name} only")

@@ -11,6 +11,7 @@ from gatepost.config.policies.basic import BasicPolicy
 from gatepost.config.policies.body_size import BodySizePolicy
 from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.combined import AllOfPolicy, AnyOfPolicy
+from gatepost.config.policies.compress import CompressPolicy
 from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.cors import CorsPolicy
 from gatepost.config.policies.headers import HeadersPolicy
@@ -58,6 +59,7 @@ class PolicyUse(Strict, frozen=True):
     queue: QueuePolicy | None = None
     body_size: BodySizePolicy | None = None
     cache: CachePolicy | None = None
+    compress: CompressPolicy | None = None
     validate: ValidatePolicy | None = None
     validate_response: ValidateResponsePolicy | None = None
     mock: MockPolicy | None = None
