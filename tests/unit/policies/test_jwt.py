@@ -29,11 +29,13 @@ from gatepost.clock import ManualClock
 from gatepost.config import schema
 from gatepost.config.policies.jwt import JwtPolicy
 from gatepost.config.secrets import Secret
+from gatepost.errors import SignatureError
 from gatepost.exchange import CLAIMS, Exchange, Response
 from gatepost.expressions import REQUEST_VARIABLES, ExchangeEnvironment, compile_expression
 from gatepost.http1.messages import Fields
 from gatepost.policies.base import SettingFault
 from gatepost.policies.jwt import Jwt, build
+from gatepost.signatures.jwks import key_set
 from gatepost.signatures.jwt import LONGEST
 
 SECRET = b"a-secret-of-at-least-sixty-four-bytes-so-that-it-serves-HS512-too"
@@ -509,7 +511,8 @@ class Remote:
         self.policy = policy(ground=self.ground, **config)
 
     async def ask(self, key: Any = RSA, **header: Any) -> str:
-        return slug(await in_time(self.policy, shown(token(key, "RS256", {"sub": "ann"}, **header))))
+        claims = {"sub": "ann", "exp": NOW + 1e6}
+        return slug(await in_time(self.policy, shown(token(key, "RS256", claims, **header))))
 
     async def settled(self) -> None:
         for _ in range(5):
@@ -591,7 +594,16 @@ async def test_without_keys_nobody_passes() -> None:
     assert (b"retry-after", b"1") in response.fields
 
 
+async def test_an_algorithm_that_does_not_count_fetches_nothing() -> None:
+    remote = Remote(a_set(one=RSA))
+    for algorithm, key in (("HS256", SECRET), ("RS512", RSA), ("ES256", EC)):
+        assert slug(at_once(remote.policy, shown(token(key, algorithm, GOOD, kid="one")))) == "token-invalid"
+    assert remote.answers.asked == []
+
+
 async def test_a_secret_in_a_public_set_is_none() -> None:
+    with pytest.raises(SignatureError, match="no key in it"):
+        key_set(json.dumps({"keys": [jwk(SECRET)]}).encode(), ["HS256"])
     remote = Remote({"keys": [jwk(SECRET, kid="one"), jwk(RSA, kid="one")]})
     assert await remote.ask(kid="one") == ""
     forged = _signed_with(SECRET, kid="one")
