@@ -61,16 +61,16 @@ async def test_a_stop_forgets_nothing_that_was_counted(store: SqliteStore, clock
     book = QuotaBook()
     upkeep = Upkeep(store, book, Told(), clock)
     upkeep.start()
-    book.counts("s", "day").take("a", clock.now())
+    book.counts("s", "day").take("a", 5, clock.now())
     await upkeep.stop()
     again = QuotaBook(await store.quota_counts())
-    assert again.counts("s", "day").usage("a", clock.now()).used == 1
+    assert again.counts("s", "day").used("a", clock.now()) == 1
 
 
 async def test_a_store_that_cannot_be_written_stops_nothing(store: SqliteStore, clock: ManualClock) -> None:
     book = QuotaBook()
     upkeep = Upkeep(store, book, Told(), clock)
-    book.counts("s", "day").take("a", clock.now())
+    book.counts("s", "day").take("a", 5, clock.now())
     await store.close()
     await upkeep.stop()
-    assert book.counts("s", "day").usage("a", clock.now()).used == 1
+    assert book.counts("s", "day").used("a", clock.now()) == 1

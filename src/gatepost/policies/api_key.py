@@ -88,11 +88,10 @@ class ApiKey(Policy):
         if len(key) > LONGEST:
             return self._credentials.wrong(x, self._unknown)
         digest = sha256(key).digest()
-        access = self._access
-        consumer = access.by_key(digest)
+        consumer, expires = self._access.shown(digest)
         if consumer is None:
             # Who shows a key that was good has had it: it may be told. A disabled one is as if it had never been.
-            return self._credentials.wrong(x, self._expired if access.expired(digest) else self._unknown)
+            return self._credentials.wrong(x, self._expired if self._access.is_over(expires) else self._unknown)
         x.consumer = consumer
         grant = consumer.grant
         if not consumer.may_use(self._route, x.head.method):
@@ -100,7 +99,7 @@ class ApiKey(Policy):
         if (
             block is not x.head.block
             and (grant is None or not grant.by_method)  # the same fields may come with another method
-            and not access.expires(digest)
+            and not expires
         ):
             block.seen = (self, self._stored.generation, consumer, x.head.block)
         return None

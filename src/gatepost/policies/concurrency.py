@@ -5,7 +5,7 @@ A place is taken when all limits of the route admit, and given back when the exc
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import TypeAlias, cast
 
 from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.errors import Problem
@@ -42,12 +42,8 @@ class InFlight:
             del self._counts[key]
 
 
-class Place(NamedTuple):
-    """What an exchange holds, or would hold."""
-
-    in_flight: InFlight
-    key: str
-    taken: bool
+# What an exchange holds, or (False) would hold.
+Place: TypeAlias = tuple[InFlight, str, bool]
 
 
 class Concurrency(Limit):
@@ -68,24 +64,35 @@ class Concurrency(Limit):
 
     def check(self, x: Exchange, now: float) -> Response | None:
         limit, in_flight, key = self._whose(x)
-        if in_flight.of(key) < limit:
-            x.note(self._note, Place(in_flight, key, taken=False))
-            return None
+        if in_flight.of(key) >= limit:
+            return self._refusal(x, limit)
+        x.note(self._note, (in_flight, key, False))
+        return None
+
+    def take(self, x: Exchange, now: float) -> None:
+        assert x.notes is not None
+        in_flight, key, _ = cast("Place", x.notes[self._note])
+        in_flight.enter(key)
+        x.notes[self._note] = (in_flight, key, True)
+
+    def check_and_take(self, x: Exchange) -> Response | None:
+        limit, in_flight, key = self._whose(x)
+        if in_flight.of(key) >= limit:
+            return self._refusal(x, limit)
+        in_flight.enter(key)
+        x.note(self._note, (in_flight, key, True))
+        return None
+
+    def on_finish(self, x: Exchange) -> None:
+        place = cast("Place | None", x.notes.get(self._note)) if x.notes is not None else None
+        if place is not None and place[2]:
+            place[0].leave(place[1])
+
+    def _refusal(self, x: Exchange, limit: int) -> Response:
         self._over.tell(x)
         detail = f"At most {limit} may be under way at once. Try again when one has ended."
         refused = Problem(429, "too-many-in-flight", "Too many requests at once", detail)
         return problem(x.id, refused, [(b"retry-after", b"1")])
-
-    def take(self, x: Exchange, now: float) -> None:
-        assert x.notes is not None
-        place = cast("Place", x.notes[self._note])
-        place.in_flight.enter(place.key)
-        x.notes[self._note] = Place(place.in_flight, place.key, taken=True)
-
-    def on_finish(self, x: Exchange) -> None:
-        place = cast("Place | None", x.notes.get(self._note)) if x.notes is not None else None
-        if place is not None and place.taken:
-            place.in_flight.leave(place.key)
 
     def _whose(self, x: Exchange) -> tuple[int, InFlight, str]:
         consumer = x.consumer

@@ -2,7 +2,7 @@
 
 A count is an `array` of 64-bit integers, which is also how the store keeps it:
 
-    calendar   number of the day or month · used
+    calendar   number of the day or month · used in it
     rolling    used · bucket · count · bucket · count …   (`limiters.SlidingBuckets`)
 
 A clock that goes back never gives anything back: what was counted in a later period goes on counting.
@@ -26,7 +26,10 @@ class Period(Protocol):
         ...
 
     def used(self, count: array[int], now: float) -> int: ...
-    def add(self, count: array[int], now: float) -> None: ...
+    def spend(self, count: array[int], limit: int, now: float) -> int:
+        """Count one more, unless `limit` are used: how many are used then, or -1."""
+        ...
+
     def renews(self, count: array[int], now: float) -> float:
         """Seconds until there is more."""
         ...
@@ -45,34 +48,53 @@ def period_named(period: str | float) -> Period:
 
 
 class Day:
-    """Days of UTC."""
+    """Days of UTC. The present one is remembered: a quota asks three times a request."""
 
-    __slots__ = ()
+    __slots__ = ("_from", "_number", "_until")
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._from, self._until = inf, -inf
 
     def start(self, now: float) -> array[int]:
-        return array("q", (self._number(now), 1))
+        if not self._from <= now < self._until:
+            self._see(now)
+        return array("q", (self._number, 1))
 
     def used(self, count: array[int], now: float) -> int:
-        return count[1] if count[0] >= self._number(now) else 0
+        if not self._from <= now < self._until:
+            self._see(now)
+        return count[1] if count[0] >= self._number else 0
 
-    def add(self, count: array[int], now: float) -> None:
-        number = self._number(now)
-        if count[0] >= number:
-            count[1] += 1
-        else:
-            count[0], count[1] = number, 1
+    def spend(self, count: array[int], limit: int, now: float) -> int:
+        if not self._from <= now < self._until:
+            self._see(now)
+        if count[0] < self._number:
+            count[0], count[1] = self._number, 0
+        used = count[1]
+        if used >= limit:
+            return -1
+        count[1] = used = used + 1
+        return used
 
     def renews(self, count: array[int], now: float) -> float:
-        return self._begins(max(count[0], self._number(now)) + 1) - now
+        if not self._from <= now < self._until:
+            self._see(now)
+        return (self._until if count[0] <= self._number else self._begins(count[0] + 1)) - now
 
     def ends(self, count: array[int]) -> float:
         return self._begins(count[0] + 1)
 
     def seconds(self, now: float) -> int:
-        number = self._number(now)
-        return int(self._begins(number + 1) - self._begins(number))
+        if not self._from <= now < self._until:
+            self._see(now)
+        return int(self._until - self._from)
 
-    def _number(self, now: float) -> int:
+    def _see(self, now: float) -> None:
+        self._number = number = self._number_of(now)
+        self._from, self._until = self._begins(number), self._begins(number + 1)
+
+    def _number_of(self, now: float) -> int:
         return int(now // DAY)
 
     def _begins(self, number: int) -> float:
@@ -82,20 +104,11 @@ class Day:
 class Month(Day):
     """Months of UTC."""
 
-    __slots__ = ("_from", "_last", "_until")
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._last = 0
-        self._from = inf
-        self._until = -inf
-
-    def _number(self, now: float) -> int:
-        if not self._from <= now < self._until:  # asking the calendar costs 1 µs
-            date = time.gmtime(now)
-            self._last = date.tm_year * 12 + date.tm_mon - 1
-            self._from = self._begins(self._last)
-            self._until = self._begins(self._last + 1)
-        return self._last
+    def _number_of(self, now: float) -> int:
+        date = time.gmtime(now)
+        return date.tm_year * 12 + date.tm_mon - 1
 
     def _begins(self, number: int) -> float:
         return float(timegm((number // 12, number % 12 + 1, 1, 0, 0, 0)))
@@ -117,12 +130,18 @@ class Rolling(SlidingBuckets):
         self._drop(count, int(now / self._width))
         return count[0]
 
-    def add(self, count: array[int], now: float) -> None:
-        if len(count) > 1 and count[-2] > int(now / self._width):
+    def spend(self, count: array[int], limit: int, now: float) -> int:
+        bucket = int(now / self._width)
+        if count[0] >= limit:
+            self._drop(count, bucket)
+            if count[0] >= limit:
+                return -1
+        if len(count) > 1 and count[-2] > bucket:
             count[0] += 1
             count[-1] += 1
         else:
             self._count(count, now)
+        return count[0]
 
     def renews(self, count: array[int], now: float) -> float:
         return self._leaves(count[1]) - now if len(count) > 1 else 0.0

@@ -8,12 +8,13 @@ stands in `periods.py`, how it is kept in `quota_counts.py`.
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple, cast
+from typing import TypeAlias, cast
 
 from gatepost.config.policies.quota import QuotaPolicy
 from gatepost.errors import Problem
 from gatepost.exchange import Exchange, Limit, Response, problem
 from gatepost.model import Allotment
+from gatepost.notices import Facts
 from gatepost.plans import Opened, widest_quota
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.keys import key_by
@@ -30,24 +31,30 @@ def build(use: QuotaPolicy, context: PolicyContext) -> Quota:
 class Numbers:
     """A quota with the numbers that hold for somebody."""
 
-    __slots__ = ("counts", "limit", "marks", "sentence")
+    __slots__ = ("_fields", "_name", "_seconds", "counts", "limit", "marks", "sentence")
 
-    def __init__(self, limit: int, period: str | float, thresholds: tuple[int, ...], counts: QuotaCounts) -> None:
+    def __init__(self, config: QuotaPolicy, quota: Allotment, counts: QuotaCounts) -> None:
+        limit, period = quota.limit, quota.period
         self.limit = limit
         self.counts = counts
         # Counts grow one by one, so none of these is passed over.
-        self.marks = {max(1, ceil(limit * percent / 100)): percent for percent in sorted(thresholds)}
+        self.marks = {max(1, ceil(limit * percent / 100)): percent for percent in sorted(config.thresholds)}
         of = f"{period:g} s" if isinstance(period, float) else f"a {period} (UTC)"
         self.sentence = f"The quota is {limit} requests in {of}."
+        self._name = config.name
+        self._seconds = 0
+
+    def fields(self, now: float) -> LimitFields:
+        """What is told, with the length of the present period."""
+        seconds = self.counts.period.seconds(now)
+        if seconds != self._seconds:
+            self._seconds = seconds
+            self._fields = LimitFields(self._name, self.limit, seconds)
+        return self._fields
 
 
-class Note(NamedTuple):
-    """What belongs to one exchange. `used` is None until it is counted, or refused."""
-
-    numbers: Numbers
-    key: str
-    used: int | None
-    renews: float
+# What belongs to one exchange: whose it is, and how much is used, once it was counted or refused.
+Note: TypeAlias = tuple[Numbers, str, "int | None"]
 
 
 class Quota(Limit):
@@ -70,36 +77,53 @@ class Quota(Limit):
     def check(self, x: Exchange, now: float) -> Response | None:
         wall = self._clock.now()
         numbers, key = self._whose(x)
-        usage = numbers.counts.usage(key, wall)
-        if usage.used < numbers.limit:
-            x.note(self._note, Note(numbers, key, None, usage.renews))
-            return None
-        x.note(self._note, Note(numbers, key, usage.used, usage.renews))
+        used = numbers.counts.used(key, wall)
+        if used >= numbers.limit:
+            return self._refusal(x, numbers, key, wall)
+        x.note(self._note, (numbers, key, None))
+        return None
+
+    def take(self, x: Exchange, now: float) -> None:
+        assert x.notes is not None
+        numbers, key, _ = cast("Note", x.notes[self._note])
+        wall = self._clock.now()
+        self._count(x, numbers, key, numbers.counts.take(key, numbers.limit, wall), wall)
+
+    def check_and_take(self, x: Exchange) -> Response | None:
+        wall = self._clock.now()
+        numbers, key = self._whose(x)
+        used = numbers.counts.take(key, numbers.limit, wall)
+        if used < 0:
+            return self._refusal(x, numbers, key, wall)
+        self._count(x, numbers, key, used, wall)
+        return None
+
+    def on_response(self, x: Exchange) -> None:
+        wall = self._clock.now()
+        note = cast("Note | None", x.notes.get(self._note)) if x.notes is not None else None
+        if note is None:
+            self._own.fields(wall).add(x, None)
+            return
+        numbers, key, used = note
+        usage = None if used is None else (max(0, numbers.limit - used), numbers.counts.renews(key, wall))
+        numbers.fields(wall).add(x, usage)
+
+    def _count(self, x: Exchange, numbers: Numbers, key: str, used: int, now: float) -> None:
+        if x.notes is None:
+            x.notes = {}
+        x.notes[self._note] = (numbers, key, used)
+        if used in numbers.marks and numbers.counts.first(key, numbers.marks[used], now):
+            facts: Facts = {"percent": numbers.marks[used], "used": used, "quota": numbers.limit}
+            self._over.tell(x, "quota.threshold", facts)
+
+    def _refusal(self, x: Exchange, numbers: Numbers, key: str, now: float) -> Response:
+        x.note(self._note, (numbers, key, numbers.limit))
         self._over.tell(x, more={"quota": numbers.limit})
-        seconds = max(1, ceil(usage.renews))
+        seconds = max(1, ceil(numbers.counts.renews(key, now)))
         detail = f"{numbers.sentence} Try again in {seconds} s."
         return problem(
             x.id, Problem(429, "quota-exceeded", "The quota is used up", detail), [(b"retry-after", b"%d" % seconds)]
         )
-
-    def take(self, x: Exchange, now: float) -> None:
-        assert x.notes is not None
-        note = cast("Note", x.notes[self._note])
-        numbers = note.numbers
-        usage = numbers.counts.take(note.key, self._clock.now())
-        x.notes[self._note] = Note(numbers, note.key, usage.used, usage.renews)
-        percent = numbers.marks.get(usage.used)
-        if percent is not None and numbers.counts.first(note.key, percent, self._clock.now()):
-            self._tell_threshold(x, numbers, percent, usage.used)
-
-    def on_response(self, x: Exchange) -> None:
-        note = cast("Note | None", x.notes.get(self._note)) if x.notes is not None else None
-        numbers = self._own if note is None else note.numbers
-        fields = LimitFields(self._config.name, numbers.limit, numbers.counts.period.seconds(self._clock.now()))
-        if note is None or note.used is None:
-            fields.add(x, None)
-        else:
-            fields.add(x, (max(0, numbers.limit - note.used), note.renews))
 
     def _whose(self, x: Exchange) -> tuple[Numbers, str]:
         consumer = x.consumer
@@ -118,8 +142,4 @@ class Quota(Limit):
         return cast("Numbers", numbers)
 
     def _numbers(self, scope: str, quota: Allotment) -> Numbers:
-        counts = self._book.counts(scope, quota.period)
-        return Numbers(quota.limit, quota.period, self._config.thresholds, counts)
-
-    def _tell_threshold(self, x: Exchange, numbers: Numbers, percent: int, used: int) -> None:
-        self._over.tell(x, "quota.threshold", {"percent": percent, "used": used, "quota": numbers.limit})
+        return Numbers(self._config, quota, self._book.counts(scope, quota.period))

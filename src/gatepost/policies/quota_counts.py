@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 from gatepost.policies.periods import Period, Rolling, period_named
@@ -20,11 +20,6 @@ MAX_KEYS: Final = 1 << 20  # keys of one scope; newcomers beyond share counts
 _SHARED: Final = 1_024
 _MOST_TOLD: Final = 10_000
 ROWS_A_FLUSH: Final = 1_000  # of one transaction: a few milliseconds
-
-
-class Usage(NamedTuple):
-    used: int
-    renews: float  # seconds until there is more
 
 
 class QuotaCounts:
@@ -40,23 +35,32 @@ class QuotaCounts:
         self._next_look = 0.0
         self._told: dict[tuple[str, int], float] = {}  # until when, Unix seconds
 
-    def usage(self, key: str, now: float) -> Usage:
+    def used(self, key: str, now: float) -> int:
         """Consumes nothing."""
         count = self._counts.get(self._place(key))
-        if count is None:
-            return Usage(0, 0.0)
-        return Usage(self.period.used(count, now), self.period.renews(count, now))
+        return 0 if count is None else self.period.used(count, now)
 
-    def take(self, key: str, now: float) -> Usage:
-        key = self._place(key)
-        period = self.period
-        count = self._counts.get(key)
+    def take(self, key: str, limit: int, now: float) -> int:
+        """Count one more, unless `limit` are used: how many are used then, or -1."""
+        counts = self._counts
+        count = counts.get(key)
         if count is None:
-            count = self._counts[key] = period.start(now)
+            key = self._place(key)
+            count = counts.get(key)
+        if count is None:
+            counts[key] = self.period.start(now)
+            used = 1
         else:
-            period.add(count, now)
+            used = self.period.spend(count, limit, now)
+            if used < 0:
+                return used
         self._changed.add(key)
-        return Usage(period.used(count, now), period.renews(count, now))
+        return used
+
+    def renews(self, key: str, now: float) -> float:
+        """Seconds until there is more."""
+        count = self._counts.get(self._place(key))
+        return 0.0 if count is None else self.period.renews(count, now)
 
     def first(self, key: str, mark: int, now: float) -> bool:
         """Whether a count reaches this mark for the first time in its period. One of a calendar's period does so once

@@ -173,24 +173,22 @@ class Access:
 
     def by_key(self, digest: bytes) -> Consumer | None:
         """Whose key it is, by the key's SHA-256. None: nobody's, or not any more."""
+        return self.shown(digest)[0]
+
+    def shown(self, digest: bytes) -> tuple[Consumer | None, int]:
+        """The same, and Unix seconds when the key expires or has expired; 0: never, or it is not known."""
         consumer = self._by_key.get(digest, _NOT_HERE)
         if consumer is not _NOT_HERE:
-            return cast("Consumer | None", consumer)
+            return cast("Consumer | None", consumer), 0
         found = self.stored.find(digest)
-        if found is None or (found[1] and found[1] <= self._now()):
-            return None
-        return self._stored(found[0])
+        if found is None:
+            return None, 0
+        key, expires = found
+        return (None if expires and expires <= self._now() else self._stored(key)), expires
 
-    def expires(self, digest: bytes) -> int:
-        """Unix seconds when a key expires, or has expired; 0: never, or it is not known."""
-        if digest in self._by_key:
-            return 0
-        found = self.stored.find(digest)
-        return 0 if found is None else found[1]
-
-    def expired(self, digest: bytes) -> bool:
-        """Whether it was a good key until it expired."""
-        return 0 < self.expires(digest) <= self._now()
+    def is_over(self, expires: int) -> bool:
+        """Whether that moment has come; 0 never does."""
+        return 0 < expires <= self._now()
 
     def consumer(self, name: str) -> Consumer | None:
         """The consumer of that name, unless it is disabled."""

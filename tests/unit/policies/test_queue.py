@@ -63,6 +63,10 @@ class Client:
         return str(json.loads(self.answer.body)["type"]).rpartition(":")[2]
 
 
+def idle(queue: Queue) -> bool:
+    return all(line.empty and not line.waiting for line in queue._lines._lines.values())
+
+
 async def settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
@@ -76,7 +80,7 @@ async def test_turns_come_in_order_and_one_at_a_time() -> None:
         await settle()
         assert [client.served for client in clients] == [n <= at for n in range(5)]
         clients[at].end()
-    assert queue._lines._lines == {}
+    assert idle(queue)
 
 
 async def test_a_full_queue_is_503_at_once() -> None:
@@ -108,7 +112,7 @@ async def test_who_waits_in_vain_is_503_and_out_of_the_queue() -> None:
     await settle()
     assert third.served
     third.end()
-    assert queue._lines._lines == {}
+    assert idle(queue)
 
 
 async def test_who_leaves_while_it_waits_gives_up_its_place_in_the_queue() -> None:
@@ -121,7 +125,7 @@ async def test_who_leaves_while_it_waits_gives_up_its_place_in_the_queue() -> No
     assert third.served
     assert not second.served
     third.end()
-    assert queue._lines._lines == {}
+    assert idle(queue)
 
 
 async def test_who_leaves_before_its_wait_has_begun() -> None:
@@ -130,7 +134,7 @@ async def test_who_leaves_before_its_wait_has_begun() -> None:
     second.end()  # its task has not run once
     first.end()
     await settle()
-    assert queue._lines._lines == {}
+    assert idle(queue)
     assert Client(queue).served
 
 
@@ -144,7 +148,7 @@ async def test_who_leaves_in_the_moment_in_which_its_turn_comes_passes_it_on() -
     assert third.served
     assert not second.served
     third.end()
-    assert queue._lines._lines == {}
+    assert idle(queue)
 
 
 async def test_each_value_of_by_has_its_own_queue() -> None:
@@ -153,6 +157,9 @@ async def test_each_value_of_by_has_its_own_queue() -> None:
     assert (one.served, other.served) == (True, True)
     assert third.waiting is not None
     third.end()
+    one.end()
+    other.end()
+    assert queue._lines._lines == {}, "what nobody uses is forgotten"
 
 
 async def test_who_is_over_a_limit_does_not_wait_and_who_waits_in_vain_is_not_charged() -> None:
@@ -172,7 +179,7 @@ async def test_who_is_over_a_limit_does_not_wait_and_who_waits_in_vain_is_not_ch
     assert third.waiting is None
     third.end()
     second.end()
-    assert queue._lines._lines == {}
+    assert idle(queue)
 
 
 async def test_a_reload_keeps_those_who_wait_and_those_who_are_served() -> None:

@@ -289,12 +289,12 @@ def test_a_flood_of_invented_keys_is_bounded_and_reaches_nobody_else() -> None:
     counts = book.counts("s", "day")
     counts._max_keys = 100
     now = at("2026-11-22T12:00:00")
-    counts.take("known", now)
+    counts.take("known", 5, now)
     for number in range(2_000):
-        counts.take(f"invented {number}", now)
+        counts.take(f"invented {number}", 5_000, now)
     assert len(counts._counts) <= 100 + 1_024
-    assert counts.usage("known", now).used == 1
-    assert counts.usage("another", now).used >= 0
+    assert counts.used("known", now) == 1
+    assert counts.used("another", now) >= 0
     counts.forget(now + 86_400)
     assert len(counts._counts) == 0
 
@@ -312,7 +312,7 @@ def test_a_calendar_counts_what_came_in_its_present_period(period: str, start: i
     count = meter.start(now)
     for step in walk:
         now += step
-        meter.add(count, now)
+        meter.spend(count, 1_000, now)
         times.append(now)
 
         def name(moment: float) -> str:
@@ -333,8 +333,7 @@ def test_a_rolling_period_never_holds_more_than_the_limit(limit: int, start: flo
         if count is None:
             count = meter.start(now)
             admitted.append(now)
-        elif meter.used(count, now) < limit:
-            meter.add(count, now)
+        elif meter.spend(count, limit, now) > 0:
             admitted.append(now)
     for first, beyond in zip(admitted, admitted[limit:], strict=False):
         assert beyond - first >= 3600.0
@@ -344,6 +343,7 @@ def test_a_clock_that_goes_back_gives_nothing_back() -> None:
     for meter in (Day(), Month(), Rolling(86_400.0)):
         now = at("2026-12-01T00:00:01")
         count = meter.start(now)
-        meter.add(count, now - 10)
+        assert meter.spend(count, 5, now - 10) == 2
+        assert meter.spend(count, 2, now - 10) == -1
         assert meter.used(count, now - 10) == 2
         assert meter.used(count, now) == 2

@@ -80,12 +80,13 @@ def test_a_key_ends_when_it_says_so(stored: StoredAccess) -> None:
     clock = ManualClock(1000.0)
     access = Access(stored=stored, now=clock.now)
     stored.put_key(a_key("p2", 3, expires=1010.5))
-    assert access.expires(digest("p2")) == 1010
+    assert access.shown(digest("p2"))[1] == 1010
     clock.advance(9.9)
     assert who(access, "p2") == "partner"
     clock.advance(0.2)
-    assert who(access, "p2") is None
-    assert access.expires(digest("p1")) == access.expires(digest("unknown")) == 0
+    assert access.shown(digest("p2")) == (None, 1010)
+    assert (access.is_over(1010), access.is_over(1020), access.is_over(0)) == (True, False, False)
+    assert access.shown(digest("p1"))[1] == access.shown(digest("unknown"))[1] == 0
 
 
 def test_a_dropped_key_leads_nowhere(stored: StoredAccess) -> None:
