@@ -102,8 +102,12 @@ class Bearer:
         return self.credentials.missing(x, self._missing)
 
     def invalid(self, x: Exchange, reason: str) -> Refusal:
-        p = Problem(401, "token-invalid", "The token is not valid", reason[:1].upper() + reason[1:] + ".")
-        return self.credentials.wrong(x, p, _INVALID)
+        return self.credentials.wrong(x, _invalid(reason), _INVALID)
+
+    def foreign(self, x: Exchange, reason: str) -> Refusal:
+        """The token is not of the kind that is looked for: in an `any_of` another way may know it. Who sends it wins
+        nothing by that, for another way can be had by sending no token at all."""
+        return self.credentials.elsewhere(x, _invalid(reason), _INVALID)
 
     def expired(self, x: Exchange) -> Refusal:
         return self.credentials.wrong(x, Problem(401, "token-expired", "The token has expired"), _INVALID)
@@ -218,6 +222,10 @@ def settings_digest(config: BearerSettings) -> bytes:
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _invalid(reason: str) -> Problem:
+    return Problem(401, "token-invalid", "The token is not valid", reason[:1].upper() + reason[1:] + ".")
 
 
 def _plain_header(name: str, setting: str) -> bytes:

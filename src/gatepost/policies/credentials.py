@@ -48,6 +48,10 @@ class Credentials:
     def missing(self, x: Exchange, p: Problem, extra: str = "") -> Refusal:
         return refusal(x, p, [self._challenge(extra)], missing=True)
 
+    def elsewhere(self, x: Exchange, p: Problem, extra: str) -> Refusal:
+        """What was shown is good for somebody else, if for anyone: as if nothing was shown here."""
+        return refusal(x, p, [self._challenge(extra)], missing=True)
+
     def wrong(self, x: Exchange, p: Problem, extra: str = "") -> Refusal:
         """`extra` is what the scheme says of it in its challenge: `error="invalid_token"` (RFC 6750 §3.1)."""
         self._tell(x, p)

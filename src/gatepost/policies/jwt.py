@@ -17,6 +17,7 @@ from gatepost.config.policies.jwt import JwtPolicy
 from gatepost.errors import Problem, SignatureError
 from gatepost.exchange import Answer, Exchange, Phase, Policy, Response
 from gatepost.net.tls import client_context
+from gatepost.net.url import parse_url
 from gatepost.policies.base import PolicyContext, SettingFault
 from gatepost.policies.bearer import Bearer, Claims, check_audience, is_number, settings_digest
 from gatepost.policies.credentials import unavailable
@@ -59,8 +60,13 @@ class Jwt(Policy):
         known = source.verified.get(digest, self._now())
         if known is not None and source.keys(now) is not None:
             return self._bearer.admit(x, known)
+        if token.count(b".") != 2:
+            return self._bearer.foreign(x, "it is not three parts with a full stop between them")
         try:
             parsed = parse(token)
+            issuers = self._config.issuers
+            if issuers and json_object(parsed.payload).get("iss") not in issuers:
+                return self._bearer.foreign(x, "it comes from another issuer")
         except SignatureError as error:
             return self._bearer.invalid(x, str(error))
         if parsed.algorithm not in self._config.algorithms:
@@ -113,8 +119,6 @@ class Jwt(Policy):
             raise SignatureError("it is not valid yet")
         if times["iat"] is not None and times["iat"] > now + config.skew:
             raise SignatureError("it was issued in the future")
-        if config.issuers and claims.get("iss") not in config.issuers:
-            raise SignatureError("it comes from another issuer")
         # RFC 7519 §4.1.3: who finds itself not named in an `aud` that is there must refuse the token.
         if config.audiences or "aud" in claims:
             check_audience(claims, config.audiences)
@@ -130,6 +134,10 @@ def _source(config: JwtPolicy, context: PolicyContext) -> KeySource:
     if secret:
         raise SettingFault("algorithms", f"{secret[0]} needs `secrets`: keys of a URL are known to everyone")
     url = config.jwks_url
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise SettingFault("jwks_url", str(error)) from None
     tls = client_context(ca=config.jwks_ca) if config.jwks_ca is not None else None
     return context.states.get(
         ("jwt", settings_digest(config)),

@@ -22,7 +22,8 @@ from gatepost.exchange import Answer, Exchange, Phase, Policy, Response
 from gatepost.http1.messages import Fields
 from gatepost.net.fetch import Fetcher, FetchError
 from gatepost.net.tls import client_context
-from gatepost.policies.base import PolicyContext
+from gatepost.net.url import parse_url
+from gatepost.policies.base import PolicyContext, SettingFault
 from gatepost.policies.bearer import Bearer, Grounds, check_audience, is_number, settings_digest
 from gatepost.policies.credentials import unavailable
 from gatepost.policies.remembered import Remembered
@@ -48,6 +49,10 @@ class Oauth2Introspection(Policy):
     def __init__(self, config: Oauth2IntrospectionPolicy, context: PolicyContext) -> None:
         self._bearer = bearer = Bearer(config, context, self.name)
         self._now = context.clock.now
+        try:
+            parse_url(config.url)
+        except ValueError as error:
+            raise SettingFault("url", str(error)) from None
         tls = client_context(ca=config.ca) if config.ca is not None else None
         self._issuer = context.states.get(
             (self.name, settings_digest(config)),

@@ -102,6 +102,27 @@ async def test_one_that_is_wrong_is_refused_and_not_skipped(fields: Fields, expe
     assert slug(await in_time(it, shown(*fields))) == expected
 
 
+async def test_tokens_of_several_kinds_find_their_way() -> None:
+    told = Told()
+    mine = f"jwt: {{algorithms: [HS256], secrets: [{SECRET}], issuers: [me], consumer: sub}}"
+    yours = f"jwt: {{algorithms: [HS256], secrets: [{SECRET}], issuers: [you]}}"
+    opaque = "oauth2_introspection: {url: 'http://i', client_id: a, client_secret: b}"
+    answers = Answers({"active": True, "sub": "opaque"})
+    it = policy(f"any_of: [{{{mine}}}, {{{yours}}}, {{{opaque}}}]", told=told, answers=answers)
+    for field, name in (
+        (bearer("ann", iss="me"), "ann"),
+        (bearer("eve", iss="you"), "eve"),
+        ((b"authorization", b"Bearer no-jwt"), "opaque"),
+    ):
+        x = shown(field)
+        assert await in_time(it, x) is None
+        assert who(x) == name
+    assert told.notices == []
+    assert slug(await in_time(it, shown(bearer("eve", iss="you", exp=1)))) == "token-expired"
+    assert slug(await in_time(it, shown(bearer("eve", iss="me")))) == "consumer-unknown"
+    assert len(answers.asked) == 1
+
+
 def test_where_none_is_there_the_answer_names_every_way() -> None:
     told = Told()
     it = policy(f"any_of: [{{api_key: {{}}}}, {{{JWT}}}, {{basic: {{}}}}, {{ip: {{allow: [10.0.0.0/8]}}}}]", told=told)
