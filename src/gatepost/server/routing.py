@@ -75,10 +75,11 @@ class Router(Generic[T]):
     `ties` lists the pairs of routes that are not told apart; the first added of a pair would win.
     """
 
-    __slots__ = ("_any", "_exact", "_found", "_kept", "_wildcards", "ties")
+    __slots__ = ("_any", "_conditional", "_exact", "_found", "_kept", "_wildcards", "ties")
 
     def __init__(self) -> None:
         self.ties: list[RouteTie] = []
+        self._conditional = False  # a route asks for headers
         self._any: _Tree[T] = _Tree("")
         self._exact: dict[bytes, _Tree[T]] = {}
         self._wildcards: dict[bytes, _Tree[T]] = {}  # by what follows the "*"
@@ -101,6 +102,7 @@ class Router(Generic[T]):
         Raises ValueError, with a sentence for its author, for a pattern that could never match what it says.
         """
         route = _Route(name, path, value, methods, headers or {})
+        self._conditional = self._conditional or bool(headers)
         trees = [self._tree_for(host) for host in hosts] or [self._any]
         for tree in dict.fromkeys(trees):
             for tie in tree.add(route):
@@ -133,9 +135,10 @@ class Router(Generic[T]):
         return outcome
 
     def _keep(self, key: tuple[bytes, str, bytes], found: Found[T], trees: tuple[_Tree[T], ...]) -> None:
-        segments = _segments(key[1])
-        if any(route.headers for tree in trees for leaf in tree.leaves(segments) for route in leaf):
-            return  # another request with the same key may find another route
+        if self._conditional:
+            segments = _segments(key[1])
+            if any(route.headers for tree in trees for leaf in tree.leaves(segments) for route in leaf):
+                return  # another request with the same key may find another route
         if len(self._found) >= _FOUND_KEPT:
             self._found.clear()
         self._found[key] = found
