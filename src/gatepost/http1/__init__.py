@@ -6,6 +6,7 @@
 - `whole.py`: a whole response, bounded, to what the gateway itself asks.
 - `chunked.py`: the chunked coding, both ways.
 - `targets.py`: what a request target names: the one rule for paths.
+- `accept.py`: which media type a client likes best.
 - `writer.py`: heads as bytes.
 
 llhttp (through httptools) cannot pause, gives no offsets and does not stop at a limit, so it never sees a stream: the

@@ -8,5 +8,6 @@
   `breaker.py`, `ejection.py` (over `window.py`), `balance.py`, and `health.py`, the states of a target.
 - `spread.py`: routes with several services: a part goes elsewhere, a part is copied (`shadow.py`).
 - `works.py`: what a service does by itself: health checks (`checks.py`), names that are followed (`discovery.py`).
-- `asgi.py`: the handler that runs an application in the process.
+- `versions.py`: routes whose service depends on the version that is asked for.
+- `asgi.py`: the handler that runs an application in the process; `applications.py`: services that are one.
 """

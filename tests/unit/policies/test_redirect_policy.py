@@ -89,3 +89,12 @@ def test_no_value_becomes_a_host_or_a_field(value: str) -> None:
 
 def test_a_value_that_is_missing_is_refused() -> None:
     assert refusal(asked(declared("redirect", {"to": "/${request.query.page}"}))[1]) == (400, "not-redirected")
+
+
+def test_an_unsound_path_becomes_no_host() -> None:
+    """No request has one after normalisation; a policy of one's own might have made it."""
+    policy = declared("redirect", {"pattern": "/old/{rest...}", "to": "/${match.rest}"})
+    x, _ = asked(policy, "GET", "/old/a")
+    x.path = "/old//evil.example"
+    answer = policy.on_request(x)
+    assert refusal(answer) == (400, "not-redirected")  # type: ignore[arg-type]
