@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from gatepost import __version__, log
+from gatepost.analytics.keeper import Keeper
+from gatepost.analytics.meter import Meter
 from gatepost.api.control import OPEN_PATHS, create_api
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
@@ -70,7 +72,7 @@ WATCH: Final = 1.0  # seconds between two looks at the configuration file
 COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the loop
 
 # What only a restart changes.
-_FIXED: Final = ("store", "admin_token_file", "deliveries", "notices", "access_log")
+_FIXED: Final = ("store", "admin_token_file", "deliveries", "notices", "analytics", "access_log")
 
 
 class Node:
@@ -148,8 +150,11 @@ class Node:
             config, self.api, CreateMessage(ingest), AdminToken(sha256(token.encode()).digest()), Probe(self._wrong)
         )
 
+        self.meter = Meter(clock, limit=config.analytics.buffer_samples) if config.analytics.enabled else None
+        self.keeper = Keeper(self.store, self.meter, config.analytics, clock) if self.meter is not None else None
         for listener in config.listen.traffic:
             self._open(listener, self.traffic.snapshot, self.access_log)
+            self.gates[-1].meter = self.meter
         self._open(config.listen.control, control, None)
         for listening in self.listening:
             await listening.open()
@@ -157,6 +162,8 @@ class Node:
         self.renewal = Renewal(certificates, self.notices, clock)
         self._look_at(self.loaded.files)
         self.upkeep.start()
+        if self.keeper is not None:
+            self.keeper.start()
         gc.collect()
         gc.freeze()  # what a node is made of lives as long as it does
         log.event(
@@ -369,6 +376,9 @@ class Node:
         await self.journal.close()
         self.notices.close()
         await self.upkeep.stop()
+        if self.keeper is not None:
+            await self.keeper.stop()
+        self.notices.close()
         await self.store.close()
         self.deadlines.close()
         if self.access_log is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 
 from gatepost.api import (
+    analytics,
     apps,
     attempts,
     cache,
@@ -44,7 +45,7 @@ OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
     apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations, consumers, keys, plans,
-    cache, health,
+    cache, analytics, health,
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\

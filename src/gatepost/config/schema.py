@@ -278,6 +278,20 @@ class Notices(Strict, frozen=True):
             raise ValueError("`window` must be longer than 0")
 
 
+class Analytics(Strict, frozen=True):
+    """How much traffic there was, by route, consumer and status class."""
+
+    enabled: bool = True
+    buffer_samples: Count = 100_000  # exchanges that ended and are not added up yet; more are dropped and counted
+    keep_minutes: Seconds = 172_800.0
+    keep_hours: Seconds = 3_024_000.0
+    keep_days: Seconds = 63_072_000.0
+
+    def __post_init__(self) -> None:
+        if self.keep_minutes < 7_200 or self.keep_hours < 172_800:
+            raise ValueError("`keep_minutes` must be at least 2h and `keep_hours` 2d: the next span is made of them")
+
+
 class AccessLog(Strict, frozen=True):
     output: str = "stdout"  # stdout, stderr, a file, or "off"
     buffer_records: Count = 50_000  # more than that unwritten: dropped and counted
@@ -304,5 +318,6 @@ class Config(Strict, frozen=True):
     cache: Cache = Cache()
     live: Live = Live()
     notices: Notices = Notices()
+    analytics: Analytics = Analytics()
     access_log: AccessLog = AccessLog()
     shutdown: Shutdown = Shutdown()

@@ -716,9 +716,12 @@ class Connection(asyncio.Protocol):
                 step(x)
             except Exception as error:
                 log.event("policy_failed", level="error", request_id=x.id, route=route.name, reason=str(error))
-        recorder = self._gate.recorder
-        if recorder is not None and route.access_log:
-            recorder.record(x, time.monotonic())
+        gate = self._gate
+        now = time.monotonic()
+        if gate.meter is not None:
+            gate.meter.record(x, now)
+        if gate.recorder is not None and route.access_log:
+            gate.recorder.record(x, now)
 
     def _give_up(self, x: Exchange, outcome: str) -> None:
         """The exchange ends without (the rest of) a response."""

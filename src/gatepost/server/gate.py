@@ -94,6 +94,7 @@ class Gate:
         "identities",
         "limits",
         "loop",
+        "meter",
         "nowhere",
         "proxy_protocol",
         "recorder",
@@ -118,6 +119,7 @@ class Gate:
         self.proxy_protocol = proxy_protocol
         self.hsts = b""  # the line that says so, with its CRLF (RFC 6797)
         self.recorder = recorder
+        self.meter: Recorder | None = None  # hears of every exchange, whatever `access_log` says
         self.connections: set[Member] = set()
         self.draining = False
         self.empty: Callable[[], None] | None = None  # called when the last connection of a draining gate ends

@@ -26,6 +26,8 @@ WHOLE = {
     "access_keys": "access_key",
     "plans": "plan",
 }
+# Add up a range of time, one sum a name: few rows come out, and only they are sorted.
+SUMS = {"analytics_totals_by_route", "analytics_totals_by_consumer"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def test_no_query_scans_or_sorts_a_table_that_grows(database: apsw.Connection, n
             if name in WHOLE and step.startswith(f"SCAN {WHOLE[name]}"):
                 continue
             assert "SCAN" not in step or "json_each" in step or "CONSTANT ROW" in step, (name, plan)
-            assert "TEMP B-TREE" not in step, (name, plan)
+            assert "TEMP B-TREE" not in step or name in SUMS, (name, plan)
 
 
 def test_the_failures_of_an_endpoint_come_from_the_partial_index(database: apsw.Connection) -> None:
