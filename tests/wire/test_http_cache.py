@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -29,7 +30,14 @@ async def node(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> As
     settings = {
         "cache": {"memory": "1MiB"},
         "services": {"main": {"targets": [backend.url]}},
-        "routes": {"all": {"match": {"path": "/*"}, "service": "main", "policies": [{"cache": {}}]}},
+        "routes": {
+            "all": {"match": {"path": "/*"}, "service": "main", "policies": [{"cache": {}}]},
+            "compressed": {
+                "match": {"path": "/compressed/*"},
+                "service": "main",
+                "policies": [{"cache": {}}, {"compress": {}}],
+            },
+        },
     }
     async with running(tmp_path_factory.mktemp("cache"), settings) as node:
         yield node
@@ -209,3 +217,20 @@ async def test_a_reload_forgets_nothing_and_a_smaller_memory_holds_at_once(node:
     await reload({**settings, "cache": {"memory": 1_000}})
     assert (await node.api("GET", "/api/v1/cache"))["entries"] == 0
     await reload(node.settings)
+
+
+async def test_a_hit_is_compressed_for_who_takes_it(node: Node, backend: Backend) -> None:
+    body = b"hello world " * 20_000
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+    backend.answer(head % len(body) + body)
+    sizes = []
+    for _ in range(3):
+        answer = await get(node, b"/compressed/a", b"Accept-Encoding: gzip\r\n")
+        assert answer.get(b"content-encoding") == b"gzip"
+        assert zlib.decompress(bytes(answer.body), 31) == body
+        sizes.append((await node.api("GET", "/api/v1/cache"))["bytes"])
+    assert sizes[0] < sizes[1] == sizes[2]  # what was encoded is kept, once
+    plain = await get(node, b"/compressed/a")
+    assert plain.body == body
+    assert plain.get(b"vary") == b"Accept-Encoding"
+    assert len(backend.requests) == 1

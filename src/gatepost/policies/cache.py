@@ -28,7 +28,7 @@ from gatepost.policies.caching.asked import PLAIN, Asked, asked, without_conditi
 from gatepost.policies.caching.fields import date, presented, values
 from gatepost.policies.caching.flight import Flight, Outcome
 from gatepost.policies.caching.stage import NOBODY, Stage
-from gatepost.policies.caching.storage import OVERHEAD, Entry, Fill, Key, Place, Scope, Storage
+from gatepost.policies.caching.storage import FIELD, OVERHEAD, Entry, Fill, Key, Place, Scope, Storage
 from gatepost.policies.keys import key_by
 from gatepost.policies.states import States
 
@@ -308,7 +308,7 @@ class Cache(Policy):
         entry.encoded = None
         lines = sum(len(name) + len(value) + 4 for name, value in out)
         # Its lines are made when it is first served; the URL stands in the key and in the place.
-        entry.size = len(body) + 2 * lines + 2 * len(key[4]) + OVERHEAD
+        entry.size = len(body) + 2 * lines + FIELD * len(out) + 2 * len(key[4]) + OVERHEAD
         return entry if self.storage.put(entry) else None
 
     def freshen(self, x: Exchange, old: Entry, fresh: Fields, ask: Asked, fill: Fill) -> Entry | None:
