@@ -8,7 +8,7 @@ What is declared belongs to a snapshot, what is stored lives on its own. `Access
 The file wins over the store: a stored consumer that has the name of a declared one is that one, with one key more. One
 that was declared and is not any more is nobody.
 
-A million keys of as many consumers take about 170 MiB (docs/decisions/0022-keys-in-memory.md): a consumer is made out
+A million keys of as many consumers take about 200 MiB (docs/decisions/0022-keys-in-memory.md): a consumer is made out
 of its packed bytes when its key is shown, and the last ones are remembered.
 """
 
@@ -28,7 +28,7 @@ from gatepost.exchange import Consumer
 from gatepost.plans import Grant
 from gatepost.stores.packed import PackedIndex
 
-REMEMBERED: Final = 8_192  # consumers that were made last
+REMEMBERED: Final = 32_768  # consumers that were made last
 
 
 class StoredAccess:
