@@ -142,14 +142,13 @@ class Assembly:
         answer = refused[0] if refused else answers[-1] if answers else None
         if listed and answer is None and not any(endpoint.allowed or endpoint.open for endpoint in endpoints):
             answer = _NOT_ALLOWED
-        own_cache = any("cache" in each for endpoint in endpoints for each in endpoint.policies)
-        policies = [each for each in api.policies if not (own_cache and "cache" in each)]
+        policies = [*api.policies]
         if not is_open:
             policies += api.auth
         policies += self._limits(api, is_open=is_open)
         policies += version.policies
         settings = {**api.settings, **version.settings}
-        for endpoint in endpoints:
+        for endpoint in sorted(endpoints, key=lambda each: len(each.path)):
             policies += [each for each in endpoint.policies if each not in policies]
             settings |= endpoint.settings
             if endpoint.service:
@@ -228,10 +227,13 @@ def _widen_refusal(api: Api, endpoint: Endpoint) -> None:
 
 
 def _once(policies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Two limits of one route need two names."""
+    """Two limits of one route need two names; of several caches the last counts, which is the most specific."""
     names: set[str] = set()
-    out = []
+    out: list[dict[str, Any]] = []
+    caches = [policy for policy in policies if "cache" in policy]
     for policy in policies:
+        if "cache" in policy and policy is not caches[-1]:
+            continue
         use = policy.get("rate_limit")
         if use is not None:
             name = use.get("name", "default")

@@ -48,6 +48,9 @@ def jwt(
     setting: str,
     *,
     signing: str,
+    header: str = "",
+    cookie: str = "",
+    query: str = "",
     source: str,
     urls: list[str],
     identity: str = "",
@@ -62,6 +65,14 @@ def jwt(
         close(api, f"{setting} ({signing})", "There is no such signing method.", "`jwt`")
         return
     use: dict[str, Any] = {"algorithms": _ALGORITHMS[signing]}
+    if header.lower() not in ("", "authorization"):
+        use["header"] = header
+    if cookie:
+        use["cookie"] = cookie
+    if query:
+        api.note(
+            f"{setting} (query {query})", "Tokens in URLs end up in logs: `jwt` does not read them.", "`jwt.cookie`"
+        )
     if not urls and source.startswith(("http://", "https://")):
         urls = [source]
     if urls:

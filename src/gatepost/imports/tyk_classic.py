@@ -44,7 +44,6 @@ _BOOKKEEPING = (
         "enable_coprocess_auth",
         "proxy_protocol",
         "is_oas",
-        "auth_configs",
         "definition_id",
     ),
     *("session_lifetime", "session_lifetime_respects_key_expiration", "cache_options_migrated", "user_group_owners"),
@@ -104,10 +103,9 @@ def _proxy(proxy: Foreign, api: Api) -> None:
 
 
 def _auth(it: Foreign, api: Api) -> None:
-    settings = it.below("auth")
-    own = it.raw("auth_configs")
-    if isinstance(own, dict) and isinstance(own.get("authToken"), dict):
-        settings = Foreign(own["authToken"], it.where, it.left, "auth_configs.authToken")
+    shared, configs = it.below("auth"), it.below("auth_configs")
+    settings = configs.below("authToken") if "authToken" in configs else shared
+    shared.ignore(*shared.names())
     header = settings.text("auth_header_name", "Authorization")
     query = settings.text("param_name", header) if settings.flag("use_param") else ""
     cookie = settings.text("cookie_name", header) if settings.flag("use_cookie") else ""
@@ -133,9 +131,13 @@ def _auth(it: Foreign, api: Api) -> None:
         scopes.leave("scope_to_policy", "A scope gives no plan.", "a claim with the plan: `jwt.plan`")
         it.leave("jwt_scope_to_policy_mapping", "A scope gives no plan.", "a claim with the plan: `jwt.plan`")
         it.leave("jwt_default_policies", "A token without a plan has none.", "`rate_limit` and `quota` of the route")
+        place = configs.below("jwt") if "jwt" in configs else shared
         jwt(
             api,
             "enable_jwt",
+            header=place.text("auth_header_name"),
+            cookie=place.text("cookie_name") if place.flag("use_cookie") else "",
+            query=place.text("param_name") if place.flag("use_param") else "",
             signing=it.text("jwt_signing_method"),
             source=decoded(it.text("jwt_source")),
             urls=[each.text("url") for each in it.each("jwt_jwks_uris")],
@@ -205,6 +207,12 @@ def _unused_auth(it: Foreign) -> None:
     for key in it.names():
         if key.startswith(("jwt_", "hmac_")) or key in ("oauth_meta", "openid_options", "basic_auth", "scopes"):
             it.ignore(key)
+    configs = it.below("auth_configs")
+    for name in configs.names():
+        configs.below(name).ignore("name", "disable_header", "use_param", "use_cookie", "use_certificate")
+        if name not in ("authToken", "jwt"):
+            configs.below(name).leave("auth_header_name", "It is read from Authorization.", "`jwt.header`")
+            configs.ignore(name)
     it.ignore("external_oauth", "notifications", "idp_client_id_mapping_disabled")
 
 

@@ -198,6 +198,9 @@ def _scheme(name: str, it: Foreign, described: dict[str, Any], api: Api) -> None
         jwt(
             api,
             it.path,
+            header=header,
+            cookie=cookie,
+            query=query,
             signing=it.text("signingMethod"),
             source=decoded(it.text("source")),
             urls=[each.text("url") for each in it.each("jwksURIs")],
@@ -212,6 +215,8 @@ def _scheme(name: str, it: Foreign, described: dict[str, Any], api: Api) -> None
     elif kind == "http" and scheme == "basic":
         api.auth.append({"basic": {}})
         api.note(f"{it.path} (passwords)", "Tyk keeps them in Redis.", "`consumers.NAME.basic`, hashed by argon2id")
+        if header.lower() not in ("", "authorization") or query or cookie:
+            api.note(f"{it.path} (place)", "Logins are read from Authorization.", "`basic`")
         it.ignore("disableCaching", "cacheTTL")
         it.leave("extractCredentialsFromBody", "Logins are read from the header.", "`basic`")
     elif kind == "apiKey":

@@ -242,6 +242,28 @@ def test_older_definitions_name_methods_by_action() -> None:
     assert policies(found["api-get-pets"]) == {}
 
 
+def test_the_most_specific_cache_counts() -> None:
+    cached = [{"path": "/a/b", "method": "GET", "timeout": 5}, {"path": "/a", "method": "GET", "timeout": 9}]
+    options = {"enable_cache": True, "cache_all_safe_requests": True, "cache_timeout": 60}
+    found = config(classic(extended={"advance_cache_config": cached}, cache_options=options)).routes
+    ttls = {name: policies(found[name])["cache"].ttl for name in ("api-get-a-b", "api-get-a", "api")}
+    assert ttls == {"api-get-a-b": 5, "api-get-a": 9, "api": 60}
+
+
+def test_a_token_is_read_from_where_it_was() -> None:
+    configs = {"jwt": {"auth_header_name": "X-Token", "use_cookie": True, "cookie_name": "token"}}
+    of = classic(
+        use_keyless=False,
+        enable_jwt=True,
+        jwt_signing_method="rsa",
+        jwt_source="https://id.example.com/jwks",
+        auth_configs=configs,
+    )
+    use = policies(config(of).routes["api"])["jwt"]
+    assert (use.header, use.cookie, use.jwks_url) == ("X-Token", "token", "https://id.example.com/jwks")
+    assert not any("auth_configs" in setting for setting in left(of))
+
+
 # Versions.
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,8 @@ from gatepost.config.openapi.operations import Description, Operation
 from gatepost.config.openapi.rules import Rules
 from gatepost.config.openapi.settings import OpenApi, OperationUse
 from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.anonymous import AnonymousPolicy
+from gatepost.config.policies.combined import AllOfPolicy, AlternativeUse, AnyOfPolicy, CredentialUse
 from gatepost.config.schema import Config, Match, Route
 from gatepost.errors import ConfigIssue
 
@@ -139,20 +141,36 @@ def _route(service: str, use: OpenApi, own: OperationUse, rules: Rules, operatio
 
 
 def _security(use: OpenApi, operation: Operation) -> list[PolicyUse]:
-    """The policies of the schemes that the operation asks for, if the file says what stands for them."""
-    if not use.security or not operation.security or {} in operation.security:
+    """The policies of the schemes that the operation asks for, if the file says what stands for them: one below the
+    other where all are needed, an `any_of` where one of several ways will do. Raises Fault."""
+    ways = operation.security
+    if not use.security or not any(ways):
         return []
-    if len(operation.security) > 1:
-        ways: Any = " or ".join("+".join(way) for way in operation.security)
-        raise Fault(
-            operation.place, f"may be called with {ways}: write its policies yourself, under `operations`, or `skip` it"
-        )
-    policies = []
-    for scheme in operation.security[0]:
-        if scheme not in use.security:
-            raise Fault(operation.place, f"asks for `{scheme}`, of which `security` says nothing")
-        policies.append(use.security[scheme])
-    return policies
+    found = [[_stands_for(use, operation, scheme) for scheme in way] for way in ways]
+    if len(found) == 1:
+        return found[0]
+    return [PolicyUse(any_of=AnyOfPolicy(policies=tuple(_alternative(operation, each) for each in found)))]
+
+
+def _stands_for(use: OpenApi, operation: Operation, scheme: str) -> PolicyUse:
+    if scheme not in use.security:
+        raise Fault(operation.place, f"asks for `{scheme}`, of which `security` says nothing")
+    return use.security[scheme]
+
+
+def _alternative(operation: Operation, uses: list[PolicyUse]) -> AlternativeUse:
+    """One way of several. OpenAPI 3.1 §4.8.2: an empty one is that of nobody in particular."""
+    if not uses:
+        return AlternativeUse(anonymous=AnonymousPolicy())
+    credentials = []
+    for use in uses:
+        ((name, value),) = ((name, v) for name in use.__struct_fields__ if (v := getattr(use, name)) is not None)
+        if name not in CredentialUse.__struct_fields__:
+            raise Fault(operation.place, f"may be called in several ways, of which `{name}` can be none")
+        credentials.append({name: value})
+    if len(credentials) == 1:
+        return AlternativeUse(**credentials[0])
+    return AlternativeUse(all_of=AllOfPolicy(policies=tuple(CredentialUse(**each) for each in credentials)))
 
 
 def _twice(use: OpenApi, name: str, other: str | None) -> Fault:
