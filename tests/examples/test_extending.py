@@ -93,7 +93,8 @@ async def test_applications_start_and_stop_with_the_services_that_name_them(tmp_
             node.write(
                 {**settings, "services": services, "routes": {"all": {**route, "service": next(iter(services))}}}
             )
-            await node.event("config_reloaded", after=before)
+            node.signal(signal.SIGHUP)
+            await node.event("config_reloaded", after=before, within=20)
             return (await ask(node, "/")).body.decode()
 
         assert (await ask(node, "/")).body == b"first 1"
@@ -104,7 +105,8 @@ async def test_applications_start_and_stop_with_the_services_that_name_them(tmp_
         assert await after_reload({"second": {"asgi": "counted:second"}}) == "second 1"
         before = len(node.errors)
         node.write({**settings, "services": {"first": {"asgi": "counted:failing"}}})
-        refused = await node.event("config_refused", after=before)
+        node.signal(signal.SIGHUP)
+        refused = await node.event("config_refused", after=before, within=20)
         assert "the service first: the application did not start: no database" in refused["reason"]
         assert (await ask(node, "/")).body == b"second 1"
         node.signal(signal.SIGTERM)

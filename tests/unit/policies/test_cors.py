@@ -180,6 +180,7 @@ def test_patterns_of_origins(pattern: str, origin: bytes, matches: bool) -> None
         {"origins": ["https://*"]},
         {"origins": ["https://shop.*"]},
         {"origins": ["https://a.*.example"]},
+        {"origins": ["*"], "headers": ["X-A\r\nX-B: 1"]},
     ],
 )
 def test_what_would_open_too_much_or_nothing_is_a_fault(settings: dict[str, Any]) -> None:
