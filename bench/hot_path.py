@@ -41,10 +41,13 @@ from gatepost.server.gate import Gate
 from gatepost.server.records import AccessLog
 from gatepost.upstream.connection import UpstreamConnection
 
-RESPONSE = (
+# As those of a service in one second: of one kind, of different lengths.
+RESPONSES = [
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 05:00:00 GMT\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 1024\r\nConnection: keep-alive\r\n\r\n" + b"x" * 1024
-)
+    b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n" % length
+    + b"x" * length
+    for length in range(1016, 1033)
+]
 ROUND = 500  # requests a run: about 20 ms
 CROWD = 10_000
 
@@ -146,9 +149,11 @@ def _gatepost(gate: Gate) -> Drive:
     server.connection_made(cast("asyncio.BaseTransport", Transport()))
     upstream.targets[0].idle.append(server)
 
+    responses = _cycle(RESPONSES)
+
     def drive(request: bytes) -> None:
         client.data_received(request)
-        server.data_received(RESPONSE)
+        server.data_received(next(responses))
 
     drive(_request(TWELVE, 0))
     assert cast("Any", client)._transport.last.startswith(b"HTTP/1.1 200 ")
@@ -162,9 +167,11 @@ def _floor() -> Drive:
     server.connection_made(Transport())
     floor.POOL.append(server)
 
+    responses = _cycle(RESPONSES)
+
     def drive(request: bytes) -> None:
         client.data_received(request)
-        server.data_received(RESPONSE)
+        server.data_received(next(responses))
 
     return drive
 

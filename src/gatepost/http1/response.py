@@ -21,11 +21,10 @@ _STATUS_LINES_KEPT: Final = 64
 _LINES_KEPT: Final = 1_024
 _LINE_KEPT: Final = 128  # bytes; a longer one (a cookie, a policy) is read each time
 _HEAD_KEPT: Final = 2_048  # bytes; a longer one is read each time
-_ALIKE_KEPT: Final = 64  # heads that are known but for their length
-_TO_LENGTH: Final = len(b"\r\nContent-Length: ")
 _VERSIONS: Final = {b"HTTP/1.1": False, b"HTTP/1.0": True}
 # RFC 9110 §5.1 and §5.5: a token, and visible characters with spaces and tabs between them; no folding.
 _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_LENGTH_LINE: Final = re.compile(rb"\r\ncontent-length:[ \t]*", re.IGNORECASE)
 _REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -40,7 +39,7 @@ class _Line(NamedTuple):
 class ResponseParser:
     """Parses response heads, in any order: it remembers lines, not messages. An upstream's connections share one."""
 
-    __slots__ = ("_alike", "_data", "_head", "_known", "_method", "_statuses")
+    __slots__ = ("_after", "_before", "_data", "_head", "_known", "_length_at", "_method", "_statuses")
 
     def __init__(self) -> None:
         self._statuses: dict[bytes, tuple[bool, int]] = {}
@@ -48,52 +47,47 @@ class ResponseParser:
         self._data = b""  # the last head
         self._method = b""
         self._head: ResponseHead
-        self._alike: dict[bytes, ResponseHead] = {}  # heads without their length, to methods other than HEAD
+        # What stands before and after its length, where it has one that says how long its body is.
+        self._before = self._after = b""
+        self._length_at = 0  # in `special`
 
     def parse(self, data: bytes, method: bytes) -> ResponseHead:
         """`data` is one head with its empty line, in answer to `method`. Raises ProtocolError.
 
-        Never change what is returned: the same head again, to the same method, is the same object (0.1 µs)."""
-        if data == self._data and method == self._method:
-            return self._head
-        if method == b"HEAD" or len(data) > _HEAD_KEPT:
-            head = self._parse(data, method)
-        else:
-            # Answers of one kind in one second differ in their length only, if they do.
-            at = data.find(b"\r\nContent-Length: ")
-            if at < 0:
-                at = data.find(b"\r\ncontent-length: ")
-            start = at + _TO_LENGTH
-            end = data.find(b"\r", start)
-            length = data[start:end]
-            if at < 0 or not length.isdigit() or len(length) > 18:
-                head = self._parse(data, method)
-            else:
-                head = self._but_for_length(data, method, data[:start] + data[end:], length)
-        self._data = data
+        The head that was parsed before must not be read any more, but for its fields: it may be the same object.
+        Answers of one kind, in one second, differ in their length only, if they do.
+        """
+        if method == self._method:
+            if data == self._data:
+                return self._head
+            before, after = self._before, self._after
+            if before and data.startswith(before) and data.endswith(after):
+                length = data[len(before) : -len(after)]
+                if length.isdigit() and len(length) <= 18:
+                    head = self._head
+                    head.framing = int(length)
+                    head.special[self._length_at] = (b"content-length", length)
+                    self._data = data
+                    return head
+        self._data = b""
+        head = self._head = self._parse(data, method)
         self._method = method
-        self._head = head
+        self._before = b""
+        if len(data) <= _HEAD_KEPT:
+            self._data = data
+            self._keep(data, head)
         return head
 
-    def _but_for_length(self, data: bytes, method: bytes, rest: bytes, length: bytes) -> ResponseHead:
-        alike = self._alike.get(rest)
-        if alike is None:
-            head = self._parse(data, method)
-            if head.framing == int(length) and head.status != 304:
-                if len(self._alike) >= _ALIKE_KEPT:
-                    self._alike.clear()
-                self._alike[rest] = head
-            return head
-        head = ResponseHead()
-        head.status = alike.status
-        head.fields = alike.fields
-        head.special = [(name, length if name == b"content-length" else value) for name, value in alike.special]
-        head.framing = int(length)
-        head.http10 = alike.http10
-        head.keep_alive = alike.keep_alive
-        head.upgrade = alike.upgrade
-        head.connection = alike.connection
-        return head
+    def _keep(self, data: bytes, head: ResponseHead) -> None:
+        if self._method == b"HEAD" or head.status in (204, 304) or head.status < 200:
+            return  # their length is not that of a body
+        for at, (name, length) in enumerate(head.special):
+            if name == b"content-length":
+                line = _LENGTH_LINE.search(data)
+                if line is not None:
+                    self._length_at = at
+                    self._before = data[: line.end()]
+                    self._after = data[line.end() + len(length) :]
 
     def _parse(self, data: bytes, method: bytes) -> ResponseHead:
         head = ResponseHead()
