@@ -64,11 +64,13 @@ def shown(der: bytes | None) -> Exchange:
         "dns:ANN.example",
         "uri:spiffe://shop/ann",
         "email:ann@shop.example",
-        f"sha256:{FINGERPRINT}",
-        "sha256:" + ":".join(FINGERPRINT[at : at + 2] for at in range(0, 64, 2)).upper(),
+        "sha256:FINGERPRINT",
+        "sha256:FINGER:PRINT",
     ],
 )
 def test_a_certificate_names_its_consumer(name: str) -> None:
+    as_openssl_does = ":".join(FINGERPRINT[at : at + 2] for at in range(0, 64, 2)).upper()
+    name = name.replace("FINGERPRINT", FINGERPRINT).replace("FINGER:PRINT", as_openssl_does)
     it = policy(ann=("cn:Somebody", name))
     for _ in range(2):  # read, then remembered
         x = shown(CERTIFICATE)
