@@ -1,6 +1,6 @@
 """HTTP/1.1 as pure code: bytes in, values out, no sockets and no clock.
 
-- `messages.py`: what a head says.
+- `messages.py`: what a head says. `fields.py`: its fields, as bytes until somebody looks.
 - `framing.py`: the rules that llhttp leaves to us, and which fields are the gateway's own.
 - `request.py`: one head at a time through llhttp, then through those rules; `response.py`: one head by its lines.
 - `whole.py`: a whole response, bounded, to what the gateway itself asks.
