@@ -151,6 +151,19 @@ async def test_who_leaves_in_the_moment_in_which_its_turn_comes_passes_it_on() -
     assert idle(queue)
 
 
+async def test_a_place_passes_over_whose_time_ran_out_in_that_moment() -> None:
+    queue = policy()
+    first, second, third = (Client(queue) for _ in range(3))
+    await settle()
+    queue._lines.of("").waiting[0].cancel()  # as `asyncio.timeout` does, a turn of the loop before the task hears of it
+    first.end()
+    await settle()
+    assert third.served
+    second.end()
+    third.end()
+    assert idle(queue)
+
+
 async def test_each_value_of_by_has_its_own_queue() -> None:
     queue = policy(by="client.address")
     one, other, third = (Client(queue, client=f"192.0.2.{n}") for n in (1, 2, 1))
