@@ -186,7 +186,9 @@ async def test_what_is_purged_is_gone(node: Node, query: str, left: set[bytes]) 
     "query", ["?url=/a", "?url=http:///a", "?url=http://u@h/a", "?prefix=http://h/%2E%2E/..", "?url=http://h/&tag=a"]
 )
 async def test_what_is_no_url_is_said_so(node: Node, query: str) -> None:
-    await node.api("DELETE", f"/api/v1/cache{query}", expect=422)
+    refused = await node.api("DELETE", f"/api/v1/cache{query}", expect=422)
+    assert refused["type"] == "urn:gatepost:problem:request-invalid"
+    assert refused["errors"][0]["parameter"] in ("url", "prefix", "tag")
 
 
 async def test_the_api_tells_how_much_is_stored_and_memory_is_bounded(node: Node, backend: Backend) -> None:

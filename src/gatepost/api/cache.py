@@ -12,8 +12,7 @@ from typing_extensions import TypedDict
 
 from gatepost.api.context import Ctx
 from gatepost.api.encoding import answer
-from gatepost.api.errors import Fault, Unprocessable, not_found
-from gatepost.api.router import router
+from gatepost.api.problems import INVALID, ErrorOut, Refused, not_found, router
 from gatepost.errors import ProtocolError
 from gatepost.http1.targets import normalise
 from gatepost.policies.caching.storage import Place, Storage
@@ -68,14 +67,14 @@ async def purge(
     storage = _storage(context)
     given = [name for name, value in (("url", url), ("prefix", prefix), ("tag", tag)) if value is not None]
     if len(given) > 1:
-        raise Unprocessable(Fault(("query", given[1]), "give one of url, prefix and tag"))
+        raise _wrong(given[1], "give one of url, prefix and tag")
     if url is not None:
         place, query = _place("url", url)
         removed = storage.purge_url(place, query)
     elif prefix is not None:
         place, query = _place("prefix", prefix)
         if query:
-            raise Unprocessable(Fault(("query", "prefix"), "a prefix has no query"))
+            raise _wrong("prefix", "a prefix has no query")
         removed = await _slowly(storage.purge_prefix(place.host, place.path))
     elif tag is not None:
         removed = storage.purge_tag(tag.encode())
@@ -102,7 +101,11 @@ def _place(name: str, text: str) -> tuple[Place, bytes]:
         reason = error.problem.detail
     except ValueError as error:
         reason = str(error)
-    raise Unprocessable(Fault(("query", name), f"this is no URL: {reason}"))
+    raise _wrong(name, f"this is no URL: {reason}")
+
+
+def _wrong(parameter: str, detail: str) -> Refused:
+    return Refused(INVALID, errors=[ErrorOut(detail=detail, parameter=parameter)])
 
 
 async def _slowly(steps: Generator[None, None, int]) -> int:

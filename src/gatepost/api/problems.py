@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from gatepost.errors import PROBLEM_PREFIX, GatepostError
 
-OWN: Final = ("/api/v1/consumer", "/api/v1/plan")
+OWN: Final = ("/api/v1/cache", "/api/v1/consumer", "/api/v1/plan")
 
 
 class ErrorOut(TypedDict):
