@@ -285,6 +285,38 @@ async def test_whatever_targets_do_clients_get_an_answer_or_a_close_and_the_node
         assert answer.status == 200
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+async def test_a_target_that_answers_an_upload_early_and_then_reads_nothing_keeps_no_connection(tmp_path: Path) -> None:
+    full, stop = asyncio.Event(), asyncio.Event()
+
+    async def deaf(reader: Reader, writer: Writer) -> None:
+        await full.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await stop.wait()
+        writer.close()
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=4096)
+    settings = {
+        "services": {"main": {"targets": [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"]}},
+        "routes": {"main": {"match": {"path": "/*"}, "service": "main", "body_bytes": "50MiB"}},
+    }
+    async with running(tmp_path, settings) as node:
+        before = descriptors(node)
+        async with await RawClient.connect(node.traffic) as connection:
+            connection.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000000\r\n\r\n", bytes(40_000_000))
+            left, looks = 0, 0
+            while looks < 10:  # until nothing moves any more: every buffer on the way is full
+                await asyncio.sleep(0.03)
+                now = connection.transport.get_write_buffer_size()
+                left, looks = now, looks + 1 if now == left else 0
+            assert left > 1_000_000
+            full.set()
+            assert (await connection.response(b"POST")).status == 200
+        await soon(until(lambda: descriptors(node) <= before), "the connection to the target to be closed", 10)
+        stop.set()
+    server.close()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.05)

@@ -179,8 +179,7 @@ class Tries(Through):
         """A response came; throw it away?"""
         self._outcome(bad=status >= 500)
         rule = self._forward.upstream.retries
-        x = self._x
-        return rule is not None and x.body is not None and rule.repeats_status(status, x.head.method) and self._repeat()
+        return rule is not None and rule.repeats_status(status, self._x.head.method) and self._repeat()
 
     def _repeat(self) -> bool:
         """Try again after a while, if there is a try left, in its bounds and in the budget."""

@@ -85,6 +85,7 @@ def test_a_target_that_leaves_takes_only_its_own_keys() -> None:
     left = some[:2] + some[3:]
     # Down for a while: the ring stays, it is only passed over.
     assert all(was is now for was, now in zip(before, (made.choose(left, x) for x in KEYS), strict=True) if was in left)
+    assert {some.index(made.choose(left, x)) for x in KEYS} == {0, 1, 3, 4}
     # Gone for good: a ring without it says the same.
     smaller = ring(left)
     after = [smaller.choose(left, x) for x in KEYS]
