@@ -144,8 +144,10 @@ class FetchedKeys:
         except (FetchError, SignatureError) as error:
             now = self._clock.monotonic()
             self._retry_at = self.due = now + RETRY
-            log.event("jwks_failed", level="warning", url=self.url.partition("?")[0], reason=error, kept=self.keys(now) is not None)
-            if self.keys(now) is None:
+            kept = self.keys(now) is not None
+            where = self.url.partition("?")[0]
+            log.event("jwks_failed", level="warning", url=where, reason=error, kept=kept)
+            if not kept:
                 self._forget()
         else:
             if answer.body != self._text:
