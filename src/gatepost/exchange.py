@@ -283,7 +283,7 @@ class Limit(Policy):
         raise NotImplementedError
 
     def check_and_take(self, x: Exchange) -> Response | None:
-        """Both at once, for a route that has no other limit. Override it where one look does for both."""
+        """Both at once, for the limit of a route that is asked last. Override it where one look does for both."""
         refusal = self.check(x, x.started)
         if refusal is None:
             self.take(x, x.started)
@@ -360,15 +360,19 @@ def _all_limits(limits: list[Limit]) -> Callable[[Exchange], Response | None]:
     if len(limits) == 1:
         return limits[0].check_and_take
 
+    *others, last = limits
+
     def every(x: Exchange) -> Response | None:
         now = x.started
-        for limit in limits:
+        for limit in others:
             refusal = limit.check(x, now)
             if refusal is not None:
                 return refusal
-        for limit in limits:
-            limit.take(x, now)
-        return None
+        refusal = last.check_and_take(x)  # nobody is asked after it: one look does for both
+        if refusal is None:
+            for limit in others:
+                limit.take(x, now)
+        return refusal
 
     return every
 
