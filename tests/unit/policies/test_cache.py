@@ -11,9 +11,11 @@ import pytest
 from tests.support.exchanges import RecordingDownstream, RecordingSource, make_exchange
 
 from gatepost.clock import ManualClock
+from gatepost.config.policies import PolicyUse
 from gatepost.config.policies.cache import CachePolicy
 from gatepost.exchange import Consumer, Exchange, Phase, Policy, Response
 from gatepost.http1.messages import FieldList, Fields
+from gatepost.policies import check_together
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.cache import build, storage_of
 from gatepost.policies.caching.answers import http_date
@@ -832,3 +834,8 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         CachePolicy(ttl=0.5)
     with pytest.raises(ValueError, match="max_object"):
         CachePolicy(max_object=0)
+
+
+def test_a_route_has_one_cache() -> None:
+    with pytest.raises(ValueError, match="one cache only"):
+        check_together([PolicyUse(cache=CachePolicy()), PolicyUse(cache=CachePolicy(ttl=30.0))])
