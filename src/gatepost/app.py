@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar, cast
 from gatepost import __version__, log
 from gatepost.analytics.keeper import Keeper
 from gatepost.analytics.meter import Meter
+from gatepost.analytics.scrape import Scrape
 from gatepost.api.control import OPEN_PATHS, create_api
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
@@ -63,6 +64,7 @@ from gatepost.stores.sqlite import SqliteStore
 from gatepost.upkeep import Upkeep
 from gatepost.upstream import applications, works
 from gatepost.upstream.asgi import AsgiHandler
+from gatepost.vitals import Vitals
 
 _T = TypeVar("_T")
 _P = TypeVar("_P")
@@ -122,6 +124,8 @@ class Node:
         bus.listen(self.hub.announce)
         self.store.on_commit(self.deliveries.accept)
         self.store.on_commit(bus.announce)
+        self.vitals = Vitals(__version__, loop)
+        self.store.on_commit(self.vitals.committed)
         self.live = self._live_of(self.loaded)
         await self.journal.open()
         await declare(config, self.store, clock)
@@ -147,10 +151,11 @@ class Node:
         self.api = AsgiHandler(api)
         await self.api.startup()
         control = _control(
-            config, self.api, CreateMessage(ingest), AdminToken(sha256(token.encode()).digest()), Probe(self._wrong)
-        )
+            config, self.api, CreateMessage(ingest), AdminToken(sha256(token.encode()).digest()), Probe(self._wrong),
+            Scrape(self.vitals.metrics),
+        )  # fmt: skip
 
-        self.meter = Meter(clock, limit=config.analytics.buffer_samples) if config.analytics.enabled else None
+        self.meter = self._meter_of(config)
         self.keeper = Keeper(self.store, self.meter, config.analytics, clock) if self.meter is not None else None
         for listener in config.listen.traffic:
             self._open(listener, self.traffic.snapshot, self.access_log)
@@ -164,6 +169,7 @@ class Node:
         self.upkeep.start()
         if self.keeper is not None:
             self.keeper.start()
+        self.vitals.start(self.listening, self.store, self.deliveries, self.meter, self.access_log)
         gc.collect()
         gc.freeze()  # what a node is made of lives as long as it does
         log.event(
@@ -195,6 +201,10 @@ class Node:
             return SILENT
         await own_app(self.store, ingest.clock)
         return GatewayNotices(ingest, asyncio.get_running_loop(), config.notices)
+
+    def _meter_of(self, config: Config) -> Meter | None:
+        limit = config.analytics.buffer_samples
+        return Meter(SystemClock(), limit=limit, listener=self.vitals.traffic) if config.analytics.enabled else None
 
     def _live_of(self, loaded: Loaded) -> Live | None:
         """Raises ConfigError."""
@@ -374,10 +384,10 @@ class Node:
         self.destination.close()
         self.lookup.close()
         await self.journal.close()
-        self.notices.close()
         await self.upkeep.stop()
         if self.keeper is not None:
             await self.keeper.stop()
+        self.vitals.stop()
         self.notices.close()
         await self.store.close()
         self.deadlines.close()
@@ -409,10 +419,13 @@ async def serve(file: str, loaded: Loaded) -> None:
     await node.stop()
 
 
-def _control(config: Config, api: AsgiHandler, create: CreateMessage, admin: AdminToken, ready: Probe) -> Snapshot:
+def _control(
+    config: Config, api: AsgiHandler, create: CreateMessage, admin: AdminToken, ready: Probe, scrape: Scrape
+) -> Snapshot:
     router: Router[Route] = Router()
     router.add("create-message", "/api/v1/app/{app}/msg", Route("create-message", create, (admin,)), methods=["POST"])
     router.add("health", "/health", Route("health", Probe(list)), methods=["GET"])
+    router.add("metrics", "/metrics", Route("metrics", scrape, (admin,)), methods=["GET"])
     router.add("ready", "/ready", Route("ready", ready), methods=["GET"])
     for path in OPEN_PATHS:
         router.add(path, path, Route("api", api))

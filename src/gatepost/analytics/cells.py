@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from gatepost.analytics.sketch import Sketch
 from gatepost.stores.analytics import AnalyticsRow
@@ -12,10 +12,8 @@ OTHERS: Final = "*"  # the consumer of what came when a span had `MOST` cells: a
 MOST: Final = 20_000  # cells of one span in memory, about 2 KB each
 
 
-class Name(NamedTuple):
-    route: str  # "" where none was found
-    consumer: str  # "" for nobody
-    status: int  # its class: 2 for 2xx; 0 where no response was begun
+# Route ("" where none was found), consumer ("" for nobody), class of the status (0 where no response was begun).
+Name: TypeAlias = tuple[str, str, int]
 
 
 class Cell:
@@ -51,7 +49,7 @@ class Cells:
         return len(self._cells)
 
     def of(self, route: str, consumer: str, status: int) -> Cell:
-        name = Name(route, consumer, status)
+        name = (route, consumer, status)
         cell = self._cells.get(name)
         if cell is None:
             if len(self._cells) >= self._most and consumer != OTHERS:

@@ -106,6 +106,7 @@ class AccessLog:
         self._records: list[_Seen | Dropped] = []
         self._accepted = 0  # records ever taken, less those still in the list
         self._dropped = 0
+        self._told = 0  # records dropped that a line has said so of
         self._moment = self._second = -1  # the millisecond and second that the texts below stand for
         self._stamp = self._prefix = ""
         self._offset = self._clock.now() - self._clock.monotonic()
@@ -121,6 +122,11 @@ class AccessLog:
         """Records dropped since the last line that said so."""
         return self._dropped
 
+    @property
+    def lost(self) -> int:
+        """Records dropped since the start."""
+        return self._told + self._dropped
+
     def record(self, x: Exchange, finished: float) -> None:
         """Note an exchange that ended at `finished` (monotonic seconds). Its route may be missing: then no field of
         it is read."""
@@ -130,6 +136,7 @@ class AccessLog:
             return
         if self._dropped:
             records.append(Dropped(self._time(finished), self._dropped))
+            self._told += self._dropped
             self._dropped = 0
         head = x.head
         records.append(
