@@ -4,7 +4,7 @@
 - `framing.py`: the rules that llhttp leaves to us, and which fields are the gateway's own.
 - `request.py`: one head at a time through llhttp, then through those rules; `response.py`: one head by its lines.
 - `whole.py`: a whole response, bounded, to what the gateway itself asks.
-- `chunked.py`: the chunked coding, both ways.
+- `chunked.py`: the chunked coding, both ways. `websocket.py`: where frames end, so that a Close fits between two.
 - `targets.py`: what a request target names: the one rule for paths.
 - `accept.py`: which media type a client likes best.
 - `writer.py`: heads as bytes.
