@@ -247,7 +247,7 @@ class Policy:
     name: ClassVar[str]
     phase: ClassVar[Phase]
     needs_request_body: bool = False  # the body is buffered, bounded, before `on_request`
-    body_limit: int | None = None  # bytes; of a body that does not say its length, more is refused with 413
+    largest_body: int | None = None  # bytes; of a body that does not say its length, more is refused with 413
     identity_encoding: bool = False  # it reads the response's body: the upstream is asked not to compress it
 
     def on_request(self, x: Exchange) -> Answer:
@@ -317,7 +317,7 @@ class Route:
         self.upgrade = False
         self.access_log = True
         self.body_limit: int | None = None  # bytes; None: the listener's
-        self.stream_limit = min((p.body_limit for p in self.policies if p.body_limit is not None), default=None)
+        self.stream_limit = min((p.largest_body for p in self.policies if p.largest_body is not None), default=None)
         self.buffer_body = any(p.needs_request_body for p in self.policies)
         self.on_request = _requests(self.policies)
         self.on_response = tuple(p.on_response for p in self.policies if _overrides(p, "on_response"))

@@ -19,7 +19,7 @@ class BodySize(Policy):
     phase = Phase.LIMIT
 
     def __init__(self, config: BodySizePolicy) -> None:
-        self.body_limit = self._limit = config.limit
+        self.largest_body = self._limit = config.limit
         self._refused = Problem(
             413, "body-too-large", "The request body is too large", f"at most {config.limit} bytes are taken"
         )

@@ -46,3 +46,13 @@ def test_one_that_does_not_say_its_length_is_watched_while_it_comes() -> None:
     assert [limit.on_request(x) for limit in limits] == [None, None]
     assert x.route.stream_limit == 5
     assert make_exchange()[0].route.stream_limit is None
+
+
+def test_what_other_policies_hold_in_memory_bounds_no_body_that_streams() -> None:
+    class Holds(BodySize):
+        largest_body = None
+
+        def __init__(self) -> None:
+            self.body_limit = 5  # as `emit` calls what it may keep
+
+    assert make_exchange(policies=(Holds(),))[0].route.stream_limit is None
