@@ -1,4 +1,4 @@
-"""Keys, plans and limits on the wire: a change holds at once, a limit is exact in a crowd, a quota outlives its node."""
+"""Keys, plans and limits on the wire: changes hold at once, a limit is exact in a crowd, a quota outlives its node."""
 
 from __future__ import annotations
 
