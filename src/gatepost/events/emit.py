@@ -63,7 +63,7 @@ class Emitter(Policy):
         self.ingest = ingest
         self.journal = journal
         self.deadlines = deadlines
-        self.body_limit = body_limit
+        self.response_limit = body_limit  # not `Policy.body_limit`, which is of requests
         # A sweep comes up to INTERVAL late, and `emit_timeout` is a promise.
         self.timeout = max(0.0, timeout - INTERVAL)
         self.patience = timeout / 2

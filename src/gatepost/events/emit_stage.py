@@ -76,7 +76,7 @@ class Stage:
             return
         self._take(x, status, fields, length, source, rules)
         if any(rule.reads_body for rule in rules):
-            unreadable = _unreadable(fields, length, self._emitter.body_limit)
+            unreadable = _unreadable(fields, length, self._emitter.response_limit)
             if not unreadable:
                 self._state = _READING
                 if length is None:
@@ -97,7 +97,7 @@ class Stage:
         self._parts.append(body)
         self._complete = True
         if any(rule.reads_body for rule in rules):
-            unreadable = _unreadable(fields, len(body), self._emitter.body_limit)
+            unreadable = _unreadable(fields, len(body), self._emitter.response_limit)
             if unreadable:
                 self._without_body(unreadable)
                 return
@@ -110,7 +110,7 @@ class Stage:
         self._parts.append(data)
         if self._state == _READING:
             self._size += len(data)
-            if self._size > self._emitter.body_limit:
+            if self._size > self._emitter.response_limit:
                 self._without_body(Outcome.TOO_LARGE)
 
     def finish(self) -> None:

@@ -23,7 +23,7 @@ from gatepost.events.emission import Outcome, RuleError, compile_rule
 from gatepost.events.emit import Emitter
 from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Entry, Journal
-from gatepost.exchange import Downstream, Exchange, Response
+from gatepost.exchange import Downstream, Exchange, Handler, Response, Route
 from gatepost.http1.messages import Fields
 from gatepost.model import App
 from gatepost.net.deadlines import Deadlines
@@ -586,3 +586,15 @@ def test_a_rule_that_does_not_compile_tells_every_fault_with_its_setting() -> No
     with pytest.raises(RuleError) as raised:
         compile_rule(rule(when="response.status", channels=("fine", "${nobody}"), id="${"))
     assert [setting for setting, _ in raised.value.faults] == ["when", "channels[1]", "id"]
+
+
+async def test_what_emit_may_hold_of_a_response_bounds_no_request(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with governed_store(tmp_path / "store.db", clock) as store:
+        emitter = Gateway(store, clock, tmp_path / "journal").emitter(CREATED, body_limit=1_000)
+        assert Route("create-order", _Nothing(), (emitter,)).stream_limit is None
+
+
+class _Nothing(Handler):
+    def handle(self, x: Exchange) -> None: ...
+    def client_gone(self, x: Exchange) -> None: ...
