@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.postgres import PostgresServer, binaries
 from tests.support.stores import FaultyDisk, PostgresUnderTest, SqliteUnderTest, StoreUnderTest
 
 from gatepost.clock import ManualClock
 
 START = 1_800_000_000.0
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer(binaries())
-    yield server
-    server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -42,6 +42,12 @@ class Context:
         self._resender = resender
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by app key, while in use
 
+    async def look_again(self, app: str, endpoint: str | None) -> None:
+        """Another node may just have made what a request names."""
+        found = self.directory.app(app)
+        if found is None or (endpoint is not None and self.directory.endpoint(found.key, endpoint) is None):
+            await self.store.refresh()
+
     def app(self, name: str) -> App:
         app = self.directory.app(name)
         if app is None:
@@ -103,8 +109,11 @@ class Context:
 
 
 async def _of_request(request: Request) -> Context:
-    # `async`, though it waits for nothing: FastAPI calls what is not in a thread.
-    return cast("Context", request.app.state.context)
+    context = cast("Context", request.app.state.context)
+    name = request.path_params.get("app_id")
+    if name is not None and context.store.shared:
+        await context.look_again(name, request.path_params.get("endpoint_id"))
+    return context
 
 
 Ctx: TypeAlias = Annotated[Context, Depends(_of_request)]

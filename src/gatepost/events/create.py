@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -110,6 +110,26 @@ class CreateMessage:
             key = field.decode("latin-1")
             digest = hashlib.sha256(body).digest()
         creation = _Creation(self, x, message, with_content)
+        if self._directory.app(x.params["app"]) is None and self._ingest.store.shared:
+            self._later(self._create_refreshed(creation, key, digest))  # another node may just have made it
+        else:
+            self._create_in(creation, key, digest)
+
+    async def _create_refreshed(self, creation: _Creation, key: str | None, digest: bytes) -> None:
+        try:
+            await self._ingest.store.refresh()
+        except StoreUnavailable:
+            _unavailable(creation.x)
+            return
+        self._create_in(creation, key, digest)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _create_in(self, creation: _Creation, key: str | None, digest: bytes) -> None:
+        x, message = creation.x, creation.message
         name = x.params["app"]
         app = self._directory.app(name)
         if app is not None:
@@ -120,9 +140,7 @@ class CreateMessage:
             reason = "uid must be the one in the path, or absent"
             _unprocessable(x, [Fault(("body", "application", "uid"), reason)])
         else:
-            task = x.loop.create_task(self._publish_to_new_app(creation, message.application, name, key, digest))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._later(self._publish_to_new_app(creation, message.application, name, key, digest))
 
     def _publish(self, creation: _Creation, app: App, key: str | None, digest: bytes) -> None:
         message = creation.message
@@ -160,7 +178,8 @@ class CreateMessage:
         try:
             app = await self._ingest.store.put_app(new)
         except ValueError:
-            existing = self._directory.app(uid)  # a request beside this one made it
+            await self._ingest.store.refresh()
+            existing = self._directory.app(uid)  # a request beside this one made it, here or on another node
             if existing is None:
                 raise
             app = existing

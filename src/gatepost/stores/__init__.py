@@ -33,7 +33,7 @@ def store_at(url: str, folder: Path, clock: Clock, *, try_seconds: float) -> Sto
             raise
         raise StoreUnavailable("PostgreSQL needs asyncpg: pip install 'gatepost[postgresql]'") from None
     reserve = try_seconds + 1.0
-    return PostgresStore(url, clock=clock, lease=max(30.0, 3 * reserve), reserve=reserve)
+    return PostgresStore(url, clock=clock, lease=3 * reserve, reserve=reserve)
 
 
 def beside(url: str, folder: Path) -> Path:

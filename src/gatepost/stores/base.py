@@ -176,6 +176,7 @@ class AccessStore(Protocol):
 
 class Store(AccessStore, AnalyticsStore, Protocol):
     directory: Directory
+    shared: bool  # other nodes write too
     lanes: Lanes  # whose deliveries this node sends
     # Whoever makes messages sets it: a message is matched again where another node changed its app since it was handed
     # in. It gives the endpoints' keys.
@@ -189,6 +190,11 @@ class Store(AccessStore, AnalyticsStore, Protocol):
 
     async def close(self) -> None:
         """Commit what was handed in, then release. Idempotent."""
+        ...
+
+    async def refresh(self) -> None:
+        """Bring memory to what every node has committed up to now. Costs nothing where there is one node. Raises
+        StoreUnavailable."""
         ...
 
     @property

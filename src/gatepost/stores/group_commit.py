@@ -22,6 +22,7 @@ T = TypeVar("T")
 class GroupCommit:
     """An engine opens, sets `_loop`, `_next_id` and `_open`, and says how jobs reach its writer (`_hand_in`)."""
 
+    shared = False
     _loop: asyncio.AbstractEventLoop
     _next_id: Callable[[], int]
 
@@ -35,6 +36,9 @@ class GroupCommit:
         self._listeners: list[OnCommit] = []
         self._writable_listeners: list[Callable[[bool], None]] = []
         self._handed: list[Job] = []  # since the loop's last turn
+
+    async def refresh(self) -> None:
+        pass  # nobody else writes
 
     def _hand_in(self, jobs: list[Job]) -> None:
         raise NotImplementedError

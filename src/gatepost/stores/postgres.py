@@ -20,7 +20,7 @@ from gatepost.ids import IdFactory
 from gatepost.model import App, Attempt, Delivery, Endpoint, Message
 from gatepost.stores.base import Filter, NewMessage, Page
 from gatepost.stores.group_commit import GroupCommit
-from gatepost.stores.jobs import Job
+from gatepost.stores.jobs import Job, Settled
 from gatepost.stores.lanes import Lanes
 from gatepost.stores.postgres_access import PostgresAccess, follow_access, load_access
 from gatepost.stores.postgres_analytics import PostgresAnalytics
@@ -54,6 +54,8 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
     `lease` is how long, in seconds, a dead node keeps its lanes; `reserve` the longest that a try may take. `matcher`
     matches a message anew where an app was changed on another node since.
     """
+
+    shared = True
 
     def __init__(
         self,
@@ -153,6 +155,12 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
     def _hand_in(self, jobs: list[Job]) -> None:
         self._writer.hand_in(jobs)
 
+    def _settle(self, settled: Settled) -> None:
+        super()._settle(settled)
+        owns = self.lanes.owns
+        if any(not owns(endpoint) for message in settled.accepted for endpoint in message.endpoints):
+            self._follower.tell_of_messages()
+
     async def _new_ids(self, connection: Connection) -> None:
         number = self._membership.number
         after = await connection.fetchval(_SQL["greatest_id"], number)
@@ -167,6 +175,9 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
 
     def _fenced_off(self) -> None:
         self._membership.look_now()
+
+    async def refresh(self) -> None:
+        await self._read(self._follower.look)
 
     # what other nodes do
 

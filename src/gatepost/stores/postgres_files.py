@@ -54,7 +54,7 @@ class Address:
             raise StoreUnavailable(f"cannot reach {self}: {error.strerror or error}. Is PostgreSQL running?") from error
 
     async def pool(self, size: int) -> Any:
-        return await asyncpg.create_pool(self._dsn, min_size=1, max_size=size, **self._options())
+        return await asyncpg.create_pool(self._dsn, min_size=0, max_size=size, **self._options())
 
 
 async def check_server(connection: Connection) -> None:

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import asyncpg
 
-from gatepost.errors import StoreUnavailable
 from gatepost.stores.postgres_batch import Connection
 from gatepost.stores.postgres_files import Address
 from gatepost.stores.postgres_nodes import Membership
@@ -72,13 +71,16 @@ class Follower:
         """Something of ours was committed that others should look at."""
         self._to_tell.set()
 
+    def tell_of_messages(self) -> None:
+        """The same, many times a second: told to others only where there are some."""
+        if not self._membership.alone:
+            self._to_tell.set()
+
     async def _tell(self) -> None:
         while True:
             await self._to_tell.wait()
             self._to_tell.clear()
-            if self._membership.alone:
-                continue
-            with suppress(*TROUBLE):
+            with suppress(*TROUBLE, asyncpg.PostgresError):
                 async with self._pool.acquire() as connection:
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(self._membership.number))
 
@@ -86,8 +88,9 @@ class Follower:
         while True:
             try:
                 await self._listen()
-                await self._look()
-            except (*TROUBLE, asyncpg.PostgresError, StoreUnavailable):
+                async with self._pool.acquire() as connection:
+                    await self.look(connection)
+            except (*TROUBLE, asyncpg.PostgresError):
                 self._listening = None  # the writer says that the database is gone
             self._wake.clear()
             with suppress(TimeoutError):
@@ -103,15 +106,13 @@ class Follower:
         if node != str(self._membership.number):
             self._wake.set()
 
-    async def _look(self) -> None:
-        async with self._pool.acquire() as connection:
-            horizon = await connection.fetchval(_SQL["horizon"])
-            rows = await connection.fetch(_SQL["changed_apps"], self._seen)
-            if rows:
-                self._apply(await read_snapshot(connection, rows))
-            await self._access_changed(connection, self._seen)
-            if not self._membership.alone:
-                found = await connection.fetch(_SQL["foreign_deliveries"], self._seen, self._membership.number)
-                if found:
-                    self._news([row[0] for row in found])
-            self._seen = horizon
+    async def look(self, connection: Connection) -> None:
+        horizon = await connection.fetchval(_SQL["horizon"])
+        rows = await connection.fetch(_SQL["changed_apps"], self._seen)
+        if rows:
+            self._apply(await read_snapshot(connection, rows))
+        await self._access_changed(connection, self._seen)
+        found = await connection.fetch(_SQL["foreign_deliveries"], self._seen, self._membership.number)
+        if found:
+            self._news([row[0] for row in found])
+        self._seen = horizon

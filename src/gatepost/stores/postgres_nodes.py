@@ -140,7 +140,7 @@ class Membership:
                 await self._share(connection)
                 if self._lanes.listener is not None:
                     self._lanes.listener.may_send()
-            except TROUBLE as error:
+            except (*TROUBLE, asyncpg.PostgresError) as error:
                 log.event("lease_not_renewed", level="warning", reason=str(error) or type(error).__name__)
                 if self._connection is not None:
                     self._connection.terminate()

@@ -30,6 +30,7 @@ _SQL: Final = queries("postgresql")
 
 # The database, its disk or the way there: whatever was handed in is refused, and a probe finds out when that ends.
 TROUBLE: Final = (
+    StoreUnavailable,  # what `Address.connect` says
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
