@@ -44,8 +44,7 @@ from gatepost.upstream.connection import UpstreamConnection
 # As those of a service in one second: of one kind, of different lengths.
 RESPONSES = [
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 05:00:00 GMT\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n" % length
-    + b"x" * length
+    b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n" % length + b"x" * length
     for length in range(1016, 1033)
 ]
 ROUND = 500  # requests a run: about 20 ms
