@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from gatepost import __version__
-from gatepost.cli import check, demo, explain, import_, key, serve, store
+from gatepost.cli import certificates, check, demo, explain, import_, key, serve, store
 from gatepost.errors import GatepostError
 
 _CalledWrongly: Final[type[Exception]] = typer.BadParameter.__mro__[2]  # click's base of them; typer names it nowhere
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("certificates")(certificates.certificates)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.add_typer(import_.app, name="import", help="Make a gatepost.yaml of other files.")

@@ -98,7 +98,7 @@ class Certificates:
 
     def changed(self) -> bool:
         """Whether a file is another than the one that was read, and has stood still since the last look: who writes
-        two files is given time to write both. Costs 2 µs a file."""
+        two files is given time to write both. Costs 4 µs a file."""
         last, self._seen = self._seen, self._stamps(self._shown)
         return self._seen == last and any(
             stamp != pair.stamp for stamp, pair in zip(last, self._shown.pairs.values(), strict=True)
