@@ -60,7 +60,7 @@ from gatepost.server.listener import Listening
 from gatepost.server.probes import Probe
 from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
-from gatepost.stores.sqlite import SqliteStore
+from gatepost.stores import beside, public_name, store_at
 from gatepost.upkeep import Upkeep
 from gatepost.upstream import applications, works
 from gatepost.upstream.asgi import AsgiHandler
@@ -99,7 +99,7 @@ class Node:
         config = self.config
         loop = asyncio.get_running_loop()
         clock = SystemClock()
-        path = self.folder / config.store.removeprefix("sqlite:///")
+        path = beside(config.store, self.folder)
         token_file = self.folder / config.admin_token_file if config.admin_token_file else path.with_name("admin.token")
 
         self.access_log = (
@@ -110,7 +110,7 @@ class Node:
         resolver = Resolver(self.lookup)
         guard = Guard(config.deliveries.allow_networks)
 
-        self.store = SqliteStore(str(path))
+        self.store = store_at(config.store, self.folder, clock, try_seconds=config.deliveries.timeout)
         await self.store.open()
         token = load_or_create(token_file)
         ingest = Ingest(self.store, clock)
@@ -177,7 +177,7 @@ class Node:
             version=__version__,
             traffic=", ".join(listener.address for listener in config.listen.traffic),
             control=config.listen.control.address,
-            store=str(path),
+            store=public_name(config.store, self.folder),
             admin=str(token_file),
         )
         self._may_reload()

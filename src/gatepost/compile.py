@@ -32,8 +32,8 @@ from gatepost.net.resolve import Resolver
 from gatepost.notices import Notices
 from gatepost.policies import build_policy, check_together
 from gatepost.policies.base import PolicyContext, SettingFault
-from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.logins import Login, logins_of
+from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.realtime.auth import faults_of
 from gatepost.server.errors import ErrorTemplate, ErrorTemplates

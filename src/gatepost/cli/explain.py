@@ -74,7 +74,8 @@ def _describe(config: Config, name: str, params: dict[str, str]) -> None:
     print(f"parameters:  {', '.join(f'{k}={v}' for k, v in params.items()) or 'none'}")
     print(f"policies:    {', '.join(policies) or 'none'}")
     print(f"emits:       {', '.join(entry.event_type for entry in route.emit) or 'nothing'}")
-    print(f"service:     {route.service} → {', '.join(target.url for target in service.targets) or service.asgi or 'mocks'}")
+    where = ", ".join(target.url for target in service.targets) or service.asgi or "mocks"
+    print(f"service:     {route.service} → {where}")
     for part in route.split:
         print(f"             {part.service} for {part.when or f'{part.percent:g} %'}")
     if route.mirror is not None:

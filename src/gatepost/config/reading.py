@@ -282,6 +282,10 @@ def _value_reader(kind: inspect.Type, meta: dict[str, Any]) -> Callable[[Scalar,
     raise TypeError(f"the loader cannot read {kind} with the unit {unit!r}")
 
 
+# What the text of some secrets must look like.
+_FORMS: Final[dict[str, Callable[[str], str]]] = {"sha256": units.sha256, "store": units.store}
+
+
 def _secret(meta: dict[str, Any]) -> Callable[[Scalar, Reading], secrets.Secret]:
     form: str | None = meta.get("form")
 
@@ -290,7 +294,7 @@ def _secret(meta: dict[str, Any]) -> Callable[[Scalar, Reading], secrets.Secret]
         value = secrets.resolve(text, reading.environ, reading.folder)
         if text.startswith("file:"):
             reading.files.add(str((reading.folder / text.removeprefix("file:")).absolute()))
-        return secrets.Secret(units.sha256(value)) if form == "sha256" else value
+        return value if form is None else secrets.Secret(_FORMS[form](value))
 
     return read
 

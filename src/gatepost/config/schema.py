@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from gatepost.config.policies import PolicyUse
+from gatepost.config.secrets import Secret as SecretText
 from gatepost.config.services import Mirror, RouteTimeouts, Service, SplitPart
 from gatepost.config.values import (
     Address,
@@ -304,7 +305,7 @@ class Shutdown(Strict, frozen=True):
 
 class Config(Strict, frozen=True):
     listen: Listen = Listen()
-    store: Store = "sqlite:///gatepost.db"
+    store: Store = SecretText("sqlite:///gatepost.db")
     admin_token_file: str | None = None  # beside the store otherwise
     trusted_proxies: tuple[Network, ...] = ()  # CIDRs
     limits: Limits = Limits()

@@ -192,7 +192,6 @@ class Service(Strict, frozen=True):
         if self.balance.method == "hash" and len(set(urls)) < len(urls):
             raise ValueError("`targets` holds one twice: with `balance: hash` write a `weight` instead")
 
-
     def _check_what_answers(self) -> None:
         if self.asgi is None:
             if not self.targets and not (self.openapi is not None and self.openapi.mock):

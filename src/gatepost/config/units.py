@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 _DURATION: Final = re.compile(r"(0|[1-9][0-9]*|[0-9]+\.[0-9]+)(ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -126,8 +127,25 @@ def endpoint_url(text: str) -> str:
 
 
 def store(text: str) -> str:
+    if text.startswith(("postgresql://", "postgres://")):
+        return _postgresql(text)
     if not text.startswith("sqlite:///") or len(text) == len("sqlite:///"):
-        raise ValueError("must be sqlite:///PATH, such as sqlite:///gatepost.db (one more / for an absolute path)")
+        raise ValueError(
+            "must be sqlite:///PATH, such as sqlite:///gatepost.db (one more / for an absolute path), or "
+            "postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+    return text
+
+
+def _postgresql(text: str) -> str:
+    """What is wrong is told without the text: it may hold a password."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - it raises where it is no number
+    except ValueError:
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, percent-encoded") from None
+    if len(parts.path) < 2:
+        raise ValueError("must name its database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return text
 
 
@@ -196,13 +214,6 @@ def path_pattern(text: str) -> str:
     return text
 
 
-def period(text: str) -> str:
-    """What a quota counts in: `day`, `month`, or a duration of at least a minute."""
-    if text not in ("day", "month") and duration(text) < 60:
-        raise ValueError("must be day, month or a duration of at least a minute; for less there are rate limits")
-    return text
-
-
 def error_status(text: str) -> str:
     """Which answers a template is for: one status, a class of them, or all others."""
     if text not in ("4xx", "5xx", "default") and not re.fullmatch(r"[45][0-9][0-9]", text):
@@ -222,6 +233,13 @@ def object_name(text: str) -> str:
     """A Python object by its module: `package.module:attribute`."""
     if not _OBJECT.fullmatch(text):
         raise ValueError("must name a Python object by its module: package.module:attribute")
+    return text
+
+
+def period(text: str) -> str:
+    """What a quota counts in: `day`, `month`, or a duration of at least a minute."""
+    if text not in ("day", "month") and duration(text) < 60:
+        raise ValueError("must be day, month or a duration of at least a minute; for less there are rate limits")
     return text
 
 
@@ -257,10 +275,10 @@ OF_TEXT: Final[dict[str, Callable[[str], str]]] = {
     "host pattern": host_pattern,
     "path": path,
     "path pattern": path_pattern,
+    "period": period,
     "object": object_name,
     "error status": error_status,
     "media type": media_type,
-    "period": period,
 }
 
 

@@ -35,7 +35,7 @@ HostPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "host patter
 Path: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path"})]
 PathPattern: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "path pattern"})]
 File: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "file"})]  # read now, kept as an absolute path
-Store: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "store"})]
+Store: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret", "form": "store"})]  # may hold a password
 ObjectName: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "object"})]  # package.module:attribute
 Document: TypeAlias = Annotated[Any, msgspec.Meta(extra={"unit": "document"})]  # plain values of any shape
 ErrorStatus: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "error status"})]  # "404", 4xx, default

@@ -14,8 +14,8 @@ from gatepost.clock import Clock, SystemClock
 from gatepost.exchange import Policy
 from gatepost.net.fetch import OFFLINE, Fetcher
 from gatepost.notices import SILENT, Notices
-from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.logins import Login
+from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.stores.access import Access
 
