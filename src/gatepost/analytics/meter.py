@@ -1,7 +1,7 @@
 """Takes a sample from each exchange that ends; adds samples up a few at a time, between other work.
 
-On the hot moment a sample is one tuple in a list (0.5 µs); adding it up costs 1.5 µs. Where samples come faster than they
-can be added up, new ones are dropped and counted, and traffic goes on.
+On the hot moment a sample is one tuple in a list (0.5 µs); adding it up costs 1.5 µs. Where samples come faster than
+they can be added up, new ones are dropped and counted, and traffic goes on.
 """
 
 from __future__ import annotations
