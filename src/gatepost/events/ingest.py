@@ -21,7 +21,7 @@ class Ingest:
         self.clock = clock
         self.payload_limit = payload_limit  # bytes
         self._matcher = Matcher(store.directory)
-        store.matcher = lambda message: self._matcher.match(message.app, message.event_type, message.channels)
+        store.matcher = self._match
 
     def publish(
         self,
@@ -46,7 +46,7 @@ class Ingest:
             app.key,
             event_type,
             payload,
-            self._matcher.match(app.key, event_type, channels),
+            self._matcher.match(app.key, event_type, channels, payload),
             tuple(channels),
             event_id,
             tuple(tags),
@@ -55,3 +55,6 @@ class Ingest:
         )
         self.store.accept(message, done)
         return message
+
+    def _match(self, message: NewMessage) -> Sequence[int]:
+        return self._matcher.match(message.app, message.event_type, message.channels, message.payload)

@@ -7,6 +7,7 @@
 
 - `program.py`    `compile_expression`, `compile_template` and the `Program` they make. Start here.
 - `variables.py`  the names that expressions may use, and their values for one exchange.
+- `message.py`    the names for endpoints' expressions (`filter`, `transform`), and their values for one message.
 - `payload.py`    `Json`: a body that is decoded at most once, and whose bytes can be passed on as they came.
 - `templates.py`  finds the `${…}` in a text.
 - `builder.py`    chooses a node or the runtime for each part of an expression.

@@ -30,6 +30,14 @@ class Directory:
         """By id (`app_…`) or uid."""
         return self._app_names.get(name)
 
+    def app_name(self, key: int) -> str:
+        """What expressions and links call the app with this key: its uid, or its id where it has none; "" for one that
+        is gone."""
+        app = self.apps.get(key)
+        if app is None:
+            return ""
+        return ids.encode("app", app.id) if app.uid is None else app.uid
+
     def endpoint(self, app: int, name: str) -> Endpoint | None:
         """By id (`ep_…`) or uid, in the app with this key."""
         return self._endpoint_names.get((app, name))

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.events.match import SCAN, Matcher, wants
-from gatepost.model import App, Endpoint
+from gatepost.model import App, Endpoint, EndpointSettings
 from gatepost.stores.directory import Directory
 
 TYPES = ["order.created", "order.paid", "user.signup"]
+PREFIXES = ["order.*", "order.line.*", "user.*"]
 CHANNELS = ["/orders/1", "/orders/2", "vip"]
 
 
@@ -18,9 +19,17 @@ def endpoint(
     event_types: frozenset[str] | None = None,
     channels: frozenset[str] | None = None,
     disabled: bool = False,
+    filter: str = "",
 ) -> Endpoint:
     return Endpoint(
-        key=key, id=key, app=7, url="http://x", event_types=event_types, channels=channels, disabled=disabled
+        key=key,
+        id=key,
+        app=7,
+        url="http://x",
+        event_types=event_types,
+        channels=channels,
+        disabled=disabled,
+        settings=EndpointSettings(filter=filter),
     )
 
 
@@ -58,7 +67,7 @@ def test_an_unknown_app_has_no_endpoints() -> None:
 
 filters = st.builds(
     endpoint,
-    event_types=st.none() | st.frozensets(st.sampled_from(TYPES)),
+    event_types=st.none() | st.frozensets(st.sampled_from([*TYPES, *PREFIXES])),
     channels=st.none() | st.frozensets(st.sampled_from(CHANNELS)),
     disabled=st.booleans(),
 )
@@ -66,7 +75,7 @@ filters = st.builds(
 
 @given(
     st.lists(filters, max_size=3 * SCAN),
-    st.sampled_from([*TYPES, "unnamed"]),
+    st.sampled_from([*TYPES, "unnamed", "order", "order.line.added", "orders.created"]),
     st.lists(st.sampled_from([*CHANNELS, "other"]), max_size=3, unique=True),
 )
 def test_the_index_says_what_the_rules_say(found: list[Endpoint], event_type: str, channels: list[str]) -> None:
@@ -93,3 +102,47 @@ def test_types_that_nobody_names_share_one_slice() -> None:
         assert list(matcher.match(7, f"made-up-{n}")) == []
     (index,) = matcher._indexes.values()
     assert len(index._slices) == 1
+
+
+def test_a_prefix_names_the_types_below_it() -> None:
+    orders = endpoint(event_types=frozenset({"order.*"}))
+    assert wants(orders, "order.created", ())
+    assert wants(orders, "order.line.added", ())
+    assert not wants(orders, "order", ())
+    assert not wants(orders, "orders.created", ())
+    assert not wants(orders, "order_created", ())
+
+
+LARGE = b'{"data": {"amount": 1200}}'
+SMALL = b'{"data": {"amount": 12}}'
+
+
+def test_a_filter_looks_into_the_payload() -> None:
+    rest = [endpoint(key) for key in range(2, 2 + 2 * SCAN)]
+    for others in ([], rest):  # by the rules, then by the index
+        matcher = Matcher(directory_of([endpoint(1, filter="payload.data.amount > 1000"), *others]))
+        keys = [e.key for e in others]
+        assert list(matcher.match(7, "order.paid", (), LARGE)) == [1, *keys]
+        assert list(matcher.match(7, "order.paid", (), SMALL)) == keys
+
+
+def test_a_filter_knows_type_channels_and_app() -> None:
+    text = "event_type == 'order.paid' && '/orders/1' in channels && app == 'shop'"
+    directory = Directory()
+    directory.load([App(key=7, id=7, name="shop", uid="shop")], [endpoint(1, filter=text)])
+    matcher = Matcher(directory)
+    assert list(matcher.match(7, "order.paid", ("/orders/1",), SMALL)) == [1]
+    assert list(matcher.match(7, "order.paid", ("/orders/2",), SMALL)) == []
+
+
+def test_a_filter_that_fails_loses_nothing() -> None:
+    failing = endpoint(1, filter="payload.nothing.here > 3")
+    stored_by_another_release = endpoint(2, filter="no such( syntax")
+    false = endpoint(3, filter="payload.data.amount > 1000")
+    assert list(Matcher(directory_of([failing, stored_by_another_release, false])).match(7, "x", (), SMALL)) == [1, 2]
+
+
+def test_a_filter_is_compiled_once_and_asked_once_a_message() -> None:
+    matcher = Matcher(directory_of([endpoint(key, filter="payload.data.amount > 1000") for key in range(1, 101)]))
+    assert len(matcher.match(7, "order.paid", (), LARGE)) == 100
+    assert len(matcher._programs) == 1
