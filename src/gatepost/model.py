@@ -6,7 +6,7 @@ Outside they are a typed id (`app_…`, `ep_…`) or the `uid` that their creato
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -118,6 +118,19 @@ class Endpoint(msgspec.Struct, frozen=True):
     created: float = 0.0
     updated: float = 0.0
     settings: EndpointSettings = EndpointSettings()
+
+
+class EventType(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of an event type. Messages may have types that nobody described."""
+
+    name: str
+    description: str = ""
+    schemas: dict[str, dict[str, Any]] | None = None  # JSON Schemas by version; messages are held to the last
+    archived: bool = False  # not listed, and its schemas hold nobody
+    deprecated: bool = False
+    feature_flag: str | None = None  # kept for clients that set it
+    created: float = 0.0
+    updated: float = 0.0
 
 
 class Message(msgspec.Struct, frozen=True):

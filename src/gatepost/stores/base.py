@@ -23,8 +23,10 @@ from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Consumer, Delivery, Endpoint, Key, Message, Plan
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.analytics import AnalyticsStore
+from gatepost.stores.control import ControlStore
 from gatepost.stores.directory import Directory
 from gatepost.stores.lanes import Lanes
+from gatepost.stores.shaped import ShapedStore
 
 T = TypeVar("T")
 
@@ -81,6 +83,9 @@ class Completion(msgspec.Struct):
     state: State
     tries: int
     due: float | None  # Unix seconds, where `state` is PENDING
+    # None: the endpoint sends payloads as they came. Otherwise what its transform made, kept while PENDING and dropped
+    # after; empty where it failed, so that there is nothing to keep.
+    shaped: bytes | None = None
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -174,7 +179,7 @@ class AccessStore(Protocol):
         ...
 
 
-class Store(AccessStore, AnalyticsStore, Protocol):
+class Store(AccessStore, AnalyticsStore, ControlStore, ShapedStore, Protocol):
     directory: Directory
     shared: bool  # other nodes write too
     lanes: Lanes  # whose deliveries this node sends

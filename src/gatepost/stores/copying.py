@@ -106,6 +106,7 @@ TABLES: Final = (
         select=f"{_APP_OF}, id, message, endpoint, type, ok, status, url, trigger, started, duration, error, response",
         order="id",
     ),
+    _table("shaped", "endpoint message body", order="endpoint message"),
     _table("consumer", "key id name tags metadata plans routes disabled declared created updated", _flags(7, 8)),
     _table(
         "access_key",
@@ -113,6 +114,9 @@ TABLES: Final = (
         _flags(8, 9),
     ),
     _table("plan", "name document"),
+    _table("event_type_info", "name document"),
+    _table("portal_token", "digest app expires"),
+    _table("answer", "place digest status body expires"),
     _table("quota_count", "scope key state ends", order="scope key"),
 )
 _IDENTITIES: Final = ("app", "endpoint", "event_type", "url", "consumer")

@@ -12,6 +12,7 @@ from gatepost.clock import Clock
 from gatepost.errors import StoreUnavailable
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.base import Completion, Done, NewMessage, OnCommit, Refused
+from gatepost.stores.control import EventTypes
 from gatepost.stores.directory import Directory
 from gatepost.stores.jobs import Job, Settled, Task
 from gatepost.stores.lanes import Lanes
@@ -29,6 +30,7 @@ class GroupCommit:
     def __init__(self, clock: Clock) -> None:
         self.directory = Directory()
         self.access = StoredAccess()
+        self.event_types = EventTypes()
         self.lanes = Lanes()
         self.matcher: Callable[[NewMessage], Sequence[int]] | None = None
         self._clock = clock

@@ -25,6 +25,7 @@ from gatepost.stores.lanes import Lanes
 from gatepost.stores.postgres_access import PostgresAccess, follow_access, load_access
 from gatepost.stores.postgres_analytics import PostgresAnalytics
 from gatepost.stores.postgres_batch import Batch, Connection
+from gatepost.stores.postgres_control import PostgresControl, follow_event_types, load_event_types
 from gatepost.stores.postgres_files import Address, check_server, migrate
 from gatepost.stores.postgres_follow import Follower
 from gatepost.stores.postgres_nodes import Membership
@@ -38,6 +39,7 @@ from gatepost.stores.postgres_objects import (
     snapshot_of,
 )
 from gatepost.stores.postgres_reader import list_attempts, list_messages
+from gatepost.stores.postgres_shaped import PostgresShaped
 from gatepost.stores.postgres_writer import TROUBLE, Writer, close
 from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_rows import app_of, attempt_of, delivery_of, endpoint_of, message_of
@@ -48,7 +50,7 @@ T = TypeVar("T")
 _SQL: Final = queries("postgresql")
 
 
-class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
+class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresControl, PostgresShaped):
     """The store contract (`base.py`) over one database. All calls come from the loop that ran `open`.
 
     `lease` is how long, in seconds, a dead node keeps its lanes; `reserve` the longest that a try may take. `matcher`
@@ -96,6 +98,7 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
             for row in await connection.fetch(_SQL["endpoints"]):
                 self.directory.put_endpoint(endpoint_of(row))
             await load_access(connection, self.access)
+            await load_event_types(connection, self.event_types)
             await self._new_ids(connection)
             self._writer = Writer(
                 self._address.connect,
@@ -219,6 +222,7 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics):
 
     async def _access_changed(self, connection: Connection, since: str) -> None:
         await follow_access(connection, self.access, since)
+        await follow_event_types(connection, self.event_types, since)
 
     def _tell(self) -> None:
         self._follower.tell()

@@ -24,10 +24,12 @@ from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_access import SqliteAccess
 from gatepost.stores.sqlite_analytics import SqliteAnalytics
 from gatepost.stores.sqlite_batch import Batch
+from gatepost.stores.sqlite_control import SqliteControl, event_types
 from gatepost.stores.sqlite_files import Lock
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
 from gatepost.stores.sqlite_reader import Readers, list_attempts, list_messages, messages_by_id
 from gatepost.stores.sqlite_rows import attempt_of, delivery_of, message_of, to_json
+from gatepost.stores.sqlite_shaped import SqliteShaped
 from gatepost.stores.sqlite_writer import Writer
 
 EXIT_IOERR: Final = 70  # EX_SOFTWARE of sysexits.h: the supervisor should start us again
@@ -42,7 +44,7 @@ def exit_at_once(reason: str) -> None:
     os._exit(EXIT_IOERR)
 
 
-class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics):
+class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteControl, SqliteShaped):
     """The store contract (`base.py`) over one database file. All calls come from the loop that ran `open`.
 
     `fatal(reason)` is called, in the writing thread, when an fsync fails: the process must not go on.
@@ -83,6 +85,7 @@ class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics):
         self._readers = Readers(self._path)
         self.directory.load(opened.apps, opened.endpoints)
         self.access = opened.access
+        self.event_types.load(await self._readers.run(event_types))
         self._open = True
 
     async def close(self) -> None:

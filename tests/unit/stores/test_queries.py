@@ -25,13 +25,14 @@ WHOLE = {
     "consumers": "consumer",
     "access_keys": "access_key",
     "plans": "plan",
+    "event_type_infos": "event_type_info",
     # `gatepost store check` looks at everything, while nobody else does.
     "lost_deliveries": "d",
     "stray_deliveries": "d",
     "lost_attempts": "a",
 }
 # Add up a range of time, one sum a name: few rows come out, and only they are sorted.
-SUMS = {"analytics_totals_by_route", "analytics_totals_by_consumer"}
+SUMS = {"analytics_totals_by_route", "analytics_totals_by_consumer", "count_deliveries"}
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,15 @@ CREATE INDEX attempt_of_endpoint ON attempt (endpoint);
 CREATE INDEX attempt_of_message ON attempt (message);
 CREATE INDEX attempt_failed ON attempt (endpoint) WHERE ok = 0;
 
+-- What an endpoint's transform made of a message whose first try failed: every later try sends these bytes. They go
+-- when the delivery is over.
+CREATE TABLE shaped (
+    endpoint INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (endpoint, message)
+) WITHOUT ROWID;
+
 CREATE TABLE consumer (
     key INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: memory finds consumers by it
     id INTEGER NOT NULL,
@@ -185,6 +194,30 @@ CREATE TABLE analytics (
     upstream BLOB NOT NULL,
     PRIMARY KEY (span, time, part, route, consumer, status)
 ) WITHOUT ROWID, STRICT;
+
+-- What is known of event types: description, JSON Schemas. (event_type above has the names that messages had.)
+CREATE TABLE event_type_info (
+    name TEXT PRIMARY KEY,
+    document TEXT NOT NULL                  -- JSON of model.EventType
+) WITHOUT ROWID;
+
+-- What opens the API to an app's own people for a time.
+CREATE TABLE portal_token (
+    digest TEXT PRIMARY KEY,                -- SHA-256 of the token, in hex
+    app INTEGER NOT NULL,
+    expires REAL NOT NULL                   -- Unix seconds
+) WITHOUT ROWID;
+CREATE INDEX portal_token_expires ON portal_token (expires);
+
+-- Answers to POSTs with an idempotency key, to be given again. Those that show a secret never stand here.
+CREATE TABLE answer (
+    place TEXT PRIMARY KEY,                 -- SHA-256 of path, query and key, in hex
+    digest BLOB NOT NULL,                   -- of the request's body
+    status INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    expires REAL NOT NULL                   -- Unix seconds
+) WITHOUT ROWID;
+CREATE INDEX answer_expires ON answer (expires);
 
 -- What the probe writes while the disk refuses; always empty.
 CREATE TABLE probe (
