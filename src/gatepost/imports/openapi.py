@@ -112,9 +112,8 @@ def _security(description: Description, asked: set[str], file: str, left: list[L
         scheme = schemes.get(name) if isinstance(schemes, dict) else None
         kind = scheme.get("type") if isinstance(scheme, dict) else None
         where = f"/components/securitySchemes/{name}"
-        if isinstance(scheme, dict) and kind == "apiKey" and scheme.get("in") in ("header", "query"):
-            key = str(scheme.get("name"))
-            found[name] = {"api_key": {"header": key} if scheme["in"] == "header" else {"query": key}}
+        if isinstance(scheme, dict) and kind == "apiKey" and scheme.get("in") in ("header", "query", "cookie"):
+            found[name] = {"api_key": {scheme["in"]: str(scheme.get("name"))}}
             left.append(Left(file, where, "It says where keys stand, not which.", "`consumers`, `gatepost key new`"))
             continue
         if isinstance(scheme, dict) and kind == "http" and str(scheme.get("scheme")).lower() == "basic":

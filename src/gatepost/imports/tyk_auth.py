@@ -27,9 +27,9 @@ def api_key(api: Api, setting: str, *, header: str, query: str, cookie: str) -> 
     use: dict[str, Any] = {"header": header or "Authorization"}
     if query:
         use["query"] = query
-    api.auth.append({"api_key": use})
     if cookie:
-        api.note(f"{setting} (cookie {cookie})", "`api_key` reads a header or the query.", "send the key in the header")
+        use["cookie"] = cookie
+    api.auth.append({"api_key": use})
     if use["header"].lower() == "authorization":
         api.note(
             f"{setting} (Authorization)",

@@ -6,8 +6,8 @@ look-up leaks no useful time: what is compared is a digest, which a caller canno
 byte. Hashing costs 0.5 µs, so there is no table of keys that would hold them in plain text; what a connection remembers
 of its own client's last head (`http1.request`), the consumer included, ends with the connection.
 
-The key ends here. It is taken out of the fields and of the query before anything else sees the request: services,
-their logs and the events made of it have no use for the gateway's credentials.
+The key ends here. It is taken out of the fields, the query and the cookies before anything else sees the request:
+services, their logs and the events made of it have no use for the gateway's credentials.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gatepost.exchange import Consumer, Exchange, Phase, Policy, Response
 from gatepost.http1.framing import SPECIAL
 from gatepost.http1.messages import FieldBlock
 from gatepost.policies.base import PolicyContext
+from gatepost.policies.cookies import cookie_name, cookie_values, without_cookie
 from gatepost.policies.credentials import Credentials
 
 LONGEST: Final = 512  # bytes; what is longer is no key, and not worth hashing
@@ -50,6 +51,7 @@ class ApiKey(Policy):
         if self._header in SPECIAL:
             raise ValueError(f"header: {config.header} has a meaning of its own in HTTP and cannot carry a key")
         self._query = None if config.query is None else config.query.encode() + b"="
+        self._cookie = cookie_name(config.cookie)
         self._access = context.access
         self._stored = context.access.stored
         self._route = context.route
@@ -57,6 +59,8 @@ class ApiKey(Policy):
         where = f"the {config.header} header"
         if config.query is not None:
             where += f" or the query parameter {config.query}"
+        if config.cookie is not None:
+            where += f" or the cookie {config.cookie}"
         self._missing = Problem(401, "key-missing", "An API key is needed", f"Send it in {where}.")
         self._unknown = Problem(401, "key-unknown", "The API key is not known")
         self._expired = Problem(401, "key-expired", "The API key has expired", "Ask for a new one.")
@@ -66,17 +70,20 @@ class ApiKey(Policy):
     def on_request(self, x: Exchange) -> Response | None:
         head = x.head
         block = head.block
-        query = self._query
-        if query is None or not x.query or query not in x.query:
+        query, cookie = self._query, self._cookie
+        in_query = query is not None and query in x.query
+        if not in_query:
             # A client that repeats its fields on a kept connection has shown this key before, to this very policy,
             # and nothing has changed since then that could concern it.
             seen = block.seen
             if seen is not None and seen[0] is self and seen[1] == self._stored.generation:
                 _, _, x.consumer, head.block = cast("tuple[ApiKey, int, Consumer, FieldBlock]", seen)
                 return None
-            keys = head.take(self._header)
-        else:
-            keys = head.take(self._header) + self._take_from_query(x, query)
+        keys = head.take(self._header)
+        if cookie is not None:
+            keys = keys + self._take_cookie(x, cookie)  # the list itself is shared between heads
+        if in_query:
+            keys = keys + self._take_from_query(x, cast("bytes", query))
             block = head.block
         if len(keys) != 1:
             if keys:
@@ -103,6 +110,12 @@ class ApiKey(Policy):
         ):
             block.seen = (self, self._stored.generation, consumer, x.head.block)
         return None
+
+    def _take_cookie(self, x: Exchange, name: bytes) -> list[bytes]:
+        keys = cookie_values(x.head, name)
+        if keys:
+            x.head.fields = without_cookie(x.head.fields, name)
+        return keys
 
     def _take_from_query(self, x: Exchange, prefix: bytes) -> list[bytes]:
         kept: list[bytes] = []

@@ -21,6 +21,7 @@ from gatepost.http1.framing import SPECIAL
 from gatepost.http1.messages import Field, Fields
 from gatepost.plans import Grant
 from gatepost.policies.base import PolicyContext, SettingFault
+from gatepost.policies.cookies import cookie_name, cookie_values, without_cookie
 from gatepost.policies.credentials import UNKNOWN, Credentials, Refusal
 from gatepost.stores.access import Access
 
@@ -68,7 +69,7 @@ class Bearer:
         self._config = config
         self._header = _plain_header(config.header, "header")
         self._bare = self._header != b"authorization"
-        self._cookie = None if config.cookie is None else config.cookie.encode()
+        self._cookie = cookie_name(config.cookie)
         self._access: Access = context.access
         self._grants: dict[tuple[str, ...], Grant] = {}
         self._names = {_plain_header(name, f"headers.{name}"): claim for name, claim in config.headers.items()}
@@ -94,7 +95,7 @@ class Bearer:
                 elif self._bare:
                     found.append(value.rstrip(b" \t"))
         if self._cookie is not None:
-            found += [value for name, value in _cookies(x.head.all(b"cookie")) if name == self._cookie]
+            found += cookie_values(x.head, self._cookie)
         if len(found) == 1 and found[0]:
             return found[0]
         if len(found) > 1:
@@ -174,18 +175,12 @@ class Bearer:
         return grant
 
     def _take(self, x: Exchange) -> None:
-        kept: Fields = []
-        for field in x.head.fields:
-            name, value = field
-            if name == self._header and (self._bare or value[:7].lower() == b"bearer "):
-                continue
-            if name == b"cookie" and self._cookie is not None:
-                rest = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() != self._cookie]
-                if not rest:
-                    continue
-                field = (name, b";".join(rest).strip())
-            kept.append(field)
-        x.head.fields = kept
+        kept = [
+            (name, value)
+            for name, value in x.head.fields
+            if name != self._header or not (self._bare or value[:7].lower() == b"bearer ")
+        ]
+        x.head.fields = kept if self._cookie is None else without_cookie(kept, self._cookie)
 
 
 def claim(claims: Claims, path: str) -> Any:
@@ -260,8 +255,3 @@ def _field(name: bytes, path: str, claims: Claims) -> Field:
     if len(text) > LONGEST_VALUE or any(byte < 0x20 or byte == 0x7F for byte in text):
         raise SignatureError(f"its claim {path} cannot stand in a header")
     return name, text.strip(b" ")
-
-
-def _cookies(fields: list[bytes]) -> list[tuple[bytes, bytes]]:
-    pairs = [pair.strip().partition(b"=") for field in fields for pair in field.split(b";")]
-    return [(name, value.strip(b'"')) for name, _, value in pairs]

@@ -58,6 +58,15 @@ def test_a_scheme_that_cannot_be_mapped_leaves_its_operations_closed(tmp_path: P
     assert "oauth2_introspection" in of.left[-1].nearest
 
 
+@pytest.mark.parametrize("where", ["header", "query", "cookie"])
+def test_a_key_is_read_from_where_the_description_says(tmp_path: Path, where: str) -> None:
+    schemes = {"key": {"type": "apiKey", "in": where, "name": "X-Shop"}}
+    paths = {"/a": {"get": {"operationId": "a", "security": [{"key": []}]}}}
+    of = described(tmp_path, paths, components={"securitySchemes": schemes})
+    use = config(of, tmp_path).routes["a"].policies[0].api_key
+    assert getattr(use, where) == "X-Shop"
+
+
 def test_what_says_nothing_of_requests_is_told(tmp_path: Path) -> None:
     paths = {"/a": {"post": {"operationId": "a", "callbacks": {"done": {}}}}}
     of = described(tmp_path, paths, webhooks={"order": {}})

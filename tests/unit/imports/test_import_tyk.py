@@ -250,6 +250,13 @@ def test_the_most_specific_cache_counts() -> None:
     assert ttls == {"api-get-a-b": 5, "api-get-a": 9, "api": 60}
 
 
+def test_a_key_is_read_from_the_cookie_that_it_was_in() -> None:
+    place = {"auth_header_name": "X-Key", "use_cookie": True, "cookie_name": "key"}
+    of = classic(use_keyless=False, use_standard_auth=True, auth_configs={"authToken": place})
+    use = policies(config(of).routes["api"])["api_key"]
+    assert (use.header, use.cookie) == ("X-Key", "key")
+
+
 def test_a_token_is_read_from_where_it_was() -> None:
     configs = {"jwt": {"auth_header_name": "X-Token", "use_cookie": True, "cookie_name": "token"}}
     of = classic(

@@ -126,6 +126,35 @@ def test_a_query_parameter_carries_a_key_only_where_the_file_says_so() -> None:
     assert refusal is None, "escapes are read"
 
 
+def test_a_cookie_carries_a_key_only_where_the_file_says_so_and_goes_no_further() -> None:
+    cookies = [(b"cookie", b"theme=dark; key=" + KEY.encode() + b"; lang=de"), (b"accept", b"*/*")]
+    _, refusal = ask(policy(), cookies)
+    assert slug(refusal) == "key-missing"
+    x, refusal = ask(policy(cookie="key"), cookies)
+    assert refusal is None
+    assert x.consumer is not None
+    assert x.head.fields == [(b"cookie", b"theme=dark; lang=de"), (b"accept", b"*/*")]
+    x, refusal = ask(policy(cookie="key"), [(b"cookie", b'key="' + KEY.encode() + b'"')])
+    assert (refusal, x.head.fields) == (None, [])
+    _, refusal = ask(policy(cookie="key"), [(b"cookie", b"monkey=" + KEY.encode())])
+    assert slug(refusal) == "key-missing"
+    assert refusal is not None
+    assert b"the X-Api-Key header or the cookie key" in refusal.body
+
+
+def test_a_key_in_a_cookie_and_another_one_are_two() -> None:
+    header, cookie = (b"x-api-key", KEY.encode()), (b"cookie", b"key=" + OTHER.encode())
+    for fields, target in (([header, cookie], "/"), ([cookie, cookie], "/"), ([cookie], f"/?key={KEY}")):
+        _, refusal = ask(policy(cookie="key", query="key"), fields, target)
+        assert slug(refusal) == "key-doubled"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a;b"])
+def test_a_cookie_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a cookie's name"):
+        policy(cookie=name)
+
+
 def test_what_is_too_long_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(_: bytes) -> Any:
         raise AssertionError("hashed")
