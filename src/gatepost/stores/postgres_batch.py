@@ -13,6 +13,7 @@ import asyncpg
 
 from gatepost import ids
 from gatepost.stores.base import Accepted, Completion, EventIdTaken, NewMessage, Outcome, Repeated
+from gatepost.stores.postgres_shaped import keep_or_drop
 from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_rows import texts_or_null
 
@@ -171,6 +172,7 @@ class Batch:
                 ]
             ),
         )
+        await keep_or_drop(execute, moves.values())
         await execute(
             _SQL["insert_attempts"],
             *_columns(

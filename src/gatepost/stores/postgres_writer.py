@@ -263,6 +263,7 @@ class Writer:
                 status = await connection.execute(_SQL["cancel_some"], endpoint, SWEEP_ROWS)
                 finished = int(status.rpartition(" ")[2]) < SWEEP_ROWS
                 if finished:
+                    await connection.execute(_SQL["drop_shaped_of"], endpoint)
                     await connection.execute(_SQL["endpoint_is_swept"], endpoint)
         except TROUBLE as error:
             self._set_aside(error)

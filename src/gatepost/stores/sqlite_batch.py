@@ -18,6 +18,7 @@ from gatepost.stores.base import Accepted, Completion, EventIdTaken, NewMessage,
 from gatepost.stores.queries import queries
 from gatepost.stores.recent_keys import RecentKeys
 from gatepost.stores.sqlite_rows import channel_key, texts_or_null
+from gatepost.stores.sqlite_shaped import keep_or_drop
 
 IDEMPOTENCY_SECONDS: Final = 12 * 3600.0  # explicit keys
 INTERNED: Final = 100_000  # names kept in memory; beyond, they are looked up again
@@ -172,6 +173,8 @@ class Batch:
         if attempt.endpoint in self._memory.gone and state is State.PENDING:
             state, due = State.CANCELLED, None
         self._moves += (attempt.message, attempt.endpoint, int(state), completion.tries, due)
+        if completion.shaped is not None:
+            keep_or_drop(self._execute, attempt.endpoint, attempt.message, state, completion.shaped)
         error = attempt.error
         self._attempts += (
             identifier,

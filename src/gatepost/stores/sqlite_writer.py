@@ -285,6 +285,7 @@ class Writer:
                 self._connection.execute(sql["cancel_some"], (endpoint, SWEEP_ROWS))
                 finished = self._connection.changes() < SWEEP_ROWS
                 if finished:
+                    self._connection.execute(sql["drop_shaped_of"], (endpoint,))
                     self._connection.execute(sql["endpoint_is_swept"], (endpoint,))
         except DISK as error:
             self._roll_back()

@@ -49,8 +49,8 @@ CREATE TABLE endpoint (
     description text NOT NULL,
     event_types text,                       -- JSON array; NULL: every type
     channels text,                          -- JSON array; NULL: any channel and none
-    headers text NOT NULL,                  -- JSON object
-    secrets text NOT NULL,                  -- JSON array of {value, expires}, the newest first
+    headers text NOT NULL,                  -- sealed: JSON object
+    secrets text NOT NULL,                  -- sealed: JSON array of {value, expires}, the newest first
     disabled boolean NOT NULL,
     version integer NOT NULL,
     rate_limit integer,
@@ -59,7 +59,7 @@ CREATE TABLE endpoint (
     created double precision NOT NULL,
     updated double precision NOT NULL,
     life smallint NOT NULL DEFAULT 0,       -- 0 alive, 1 deleted with deliveries still to cancel, 2 deleted
-    settings text NOT NULL DEFAULT '{}'     -- JSON object: model.EndpointSettings
+    settings text NOT NULL DEFAULT '{}'     -- sealed: JSON object, model.EndpointSettings
 );
 CREATE UNIQUE INDEX endpoint_uid ON endpoint (app, uid) WHERE uid IS NOT NULL;
 CREATE INDEX endpoint_of_app ON endpoint (app);
@@ -123,10 +123,34 @@ CREATE TABLE delivery (
     state smallint NOT NULL,                -- lifecycle.State
     tries integer NOT NULL,
     due double precision,                   -- Unix seconds while pending, NULL otherwise
+    manual boolean,                         -- a person asked for the next try
+    since double precision,                 -- when it was asked for again; NULL: its time counts from the message's
+    ordering bigint,                        -- one after another among those of the same number; NULL: free
+    batch bigint,                           -- sent together with those of the same number; 0: alone from now on
     PRIMARY KEY (app, message, endpoint)
 ) WITH (fillfactor = 85);
 -- Endpoint first: the backlog of a dead endpoint stands beside the others', not in front of them.
-CREATE INDEX pending ON delivery (endpoint, due, message) WHERE state = 0;
+CREATE INDEX pending ON delivery (endpoint, due, message) WHERE state = 0 AND ordering IS NULL;
+CREATE INDEX pending_in_order ON delivery (endpoint, ordering, message) WHERE state = 0 AND ordering IS NOT NULL;
+
+-- What is known of a lane that has trouble; the others have no row.
+CREATE TABLE lane (
+    endpoint integer PRIMARY KEY,
+    failing_since double precision,         -- Unix seconds; every try since then failed
+    paused_until double precision,          -- Unix seconds: the receiver asked for it
+    disabled_at double precision,           -- Unix seconds
+    reason text NOT NULL                    -- why it was disabled
+);
+
+-- Work in the background: recoveries and replays.
+CREATE TABLE task (
+    id bigint PRIMARY KEY,
+    app integer NOT NULL,
+    endpoint integer NOT NULL,
+    running boolean NOT NULL,
+    document text NOT NULL                  -- JSON of model.BackgroundTask
+);
+CREATE INDEX task_running ON task (id) WHERE running;
 
 CREATE TABLE attempt (
     app integer NOT NULL,
@@ -256,3 +280,36 @@ CREATE TABLE answer (
     expires double precision NOT NULL       -- Unix seconds
 );
 CREATE INDEX answer_expires ON answer (expires);
+
+-- Data keys, sealed under the master key, which stands elsewhere (`sealing.py`). Endpoints' headers, secrets and
+-- settings are sealed under them.
+CREATE TABLE sealing_key (
+    id integer PRIMARY KEY,
+    wrapped bytea NOT NULL,
+    created double precision NOT NULL
+);
+
+-- Messages whose payload is kept for a time of their own.
+CREATE TABLE message_keep (
+    message bigint PRIMARY KEY,
+    until double precision NOT NULL         -- Unix seconds
+);
+CREATE INDEX message_keep_until ON message_keep (until);
+
+-- How far each rule of retention has come.
+CREATE TABLE retention_mark (
+    rule text PRIMARY KEY,
+    reached bigint NOT NULL                 -- an id: what is older was looked at
+);
+
+-- Who changed what by the API.
+CREATE TABLE audit (
+    id bigint PRIMARY KEY,
+    who text NOT NULL,
+    method text NOT NULL,
+    path text NOT NULL,
+    object text NOT NULL,                   -- the id of what was written; empty where there is none
+    fields text NOT NULL,                   -- JSON array: names of the fields that the request gave
+    request text NOT NULL,
+    client text NOT NULL
+);

@@ -27,8 +27,8 @@ CREATE TABLE endpoint (
     description TEXT NOT NULL,
     event_types TEXT,                       -- JSON array; NULL: every type
     channels TEXT,                          -- JSON array; NULL: any channel and none
-    headers TEXT NOT NULL,                  -- JSON object
-    secrets TEXT NOT NULL,                  -- JSON array of {value, expires}, the newest first
+    headers TEXT NOT NULL,                  -- sealed: JSON object
+    secrets TEXT NOT NULL,                  -- sealed: JSON array of {value, expires}, the newest first
     disabled INTEGER NOT NULL,
     version INTEGER NOT NULL,
     rate_limit INTEGER,
@@ -37,7 +37,7 @@ CREATE TABLE endpoint (
     created REAL NOT NULL,
     updated REAL NOT NULL,
     life INTEGER NOT NULL DEFAULT 0,        -- 0 alive, 1 deleted with deliveries still to cancel, 2 deleted
-    settings TEXT NOT NULL DEFAULT '{}'     -- JSON object: model.EndpointSettings
+    settings TEXT NOT NULL DEFAULT '{}'     -- sealed: JSON object, model.EndpointSettings
 );
 CREATE UNIQUE INDEX endpoint_uid ON endpoint (app, uid) WHERE uid IS NOT NULL;
 CREATE INDEX endpoint_of_app ON endpoint (app);
@@ -98,10 +98,34 @@ CREATE TABLE delivery (
     state INTEGER NOT NULL,                 -- lifecycle.State
     tries INTEGER NOT NULL,
     due REAL,                               -- Unix seconds while pending, NULL otherwise
+    manual INTEGER,                         -- 1: a person asked for the next try
+    since REAL,                             -- when it was asked for again; NULL: its time counts from the message's
+    ordering INTEGER,                       -- one after another among those of the same number; NULL: free
+    batch INTEGER,                          -- sent together with those of the same number; 0: alone from now on
     PRIMARY KEY (message, endpoint)
 ) WITHOUT ROWID;
 -- Endpoint first: the backlog of a dead endpoint stands beside the others', not in front of them.
-CREATE INDEX pending ON delivery (endpoint, due) WHERE state = 0;
+CREATE INDEX pending ON delivery (endpoint, due) WHERE state = 0 AND ordering IS NULL;
+CREATE INDEX pending_in_order ON delivery (endpoint, ordering, message) WHERE state = 0 AND ordering IS NOT NULL;
+
+-- What is known of a lane that has trouble; the others have no row.
+CREATE TABLE lane (
+    endpoint INTEGER PRIMARY KEY,
+    failing_since REAL,                     -- Unix seconds; every try since then failed
+    paused_until REAL,                      -- Unix seconds: the receiver asked for it
+    disabled_at REAL,                       -- Unix seconds
+    reason TEXT NOT NULL                    -- why it was disabled
+);
+
+-- Work in the background: recoveries and replays.
+CREATE TABLE task (
+    id INTEGER PRIMARY KEY,
+    app INTEGER NOT NULL,
+    endpoint INTEGER NOT NULL,
+    running INTEGER NOT NULL,
+    document TEXT NOT NULL                  -- JSON of model.BackgroundTask
+);
+CREATE INDEX task_running ON task (id) WHERE running = 1;
 
 CREATE TABLE attempt (
     id INTEGER PRIMARY KEY,
@@ -218,6 +242,39 @@ CREATE TABLE answer (
     expires REAL NOT NULL                   -- Unix seconds
 ) WITHOUT ROWID;
 CREATE INDEX answer_expires ON answer (expires);
+
+-- Data keys, sealed under the master key, which stands elsewhere (`sealing.py`). Endpoints' headers, secrets and
+-- settings are sealed under them.
+CREATE TABLE sealing_key (
+    id INTEGER PRIMARY KEY,
+    wrapped BLOB NOT NULL,
+    created REAL NOT NULL
+);
+
+-- Messages whose payload is kept for a time of their own.
+CREATE TABLE message_keep (
+    message INTEGER PRIMARY KEY,
+    until REAL NOT NULL                     -- Unix seconds
+);
+CREATE INDEX message_keep_until ON message_keep (until);
+
+-- How far each rule of retention has come.
+CREATE TABLE retention_mark (
+    rule TEXT PRIMARY KEY,
+    reached INTEGER NOT NULL                -- an id: what is older was looked at
+) WITHOUT ROWID;
+
+-- Who changed what by the API.
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    who TEXT NOT NULL,
+    method TEXT NOT NULL,
+    path TEXT NOT NULL,
+    object TEXT NOT NULL,                   -- the id of what was written; empty where there is none
+    fields TEXT NOT NULL,                   -- JSON array: names of the fields that the request gave
+    request TEXT NOT NULL,
+    client TEXT NOT NULL
+);
 
 -- What the probe writes while the disk refuses; always empty.
 CREATE TABLE probe (
