@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias
 import msgspec
 
 from gatepost.errors import PROBLEM_PREFIX, Problem
-from gatepost.http1.messages import Fields, RequestHead
+from gatepost.http1.messages import FieldList, Fields, RequestHead
 from gatepost.plans import Grant
 
 if TYPE_CHECKING:
@@ -221,6 +221,14 @@ def problem(x_id: bytes, p: Problem, fields: Fields | None = None) -> Response:
     return Response(p.status, out, msgspec.json.encode(document), p.slug)
 
 
+_OWN_PROBLEM: Final = b'{"type":"' + PROBLEM_PREFIX.encode()
+
+
+def is_problem(body: bytes) -> bool:
+    """Whether a body is one that `problem` made, which a template of `errors` may still replace on its way out."""
+    return body.startswith(_OWN_PROBLEM)
+
+
 class Handler(Protocol):
     """What answers an exchange once its policies let it pass."""
 
@@ -232,6 +240,9 @@ class Handler(Protocol):
         """The client left before the response ended. Stop what was for it alone."""
         ...
 
+
+# Fields, and the same as they are written: lines with their CRLF.
+Added: TypeAlias = "tuple[Fields, bytes]"
 
 # What a policy says of a request: let it pass, answer it, or wait.
 Answer: TypeAlias = "Response | Awaitable[Response | None] | None"
@@ -257,6 +268,11 @@ class Policy:
 
     def on_response(self, x: Exchange) -> None:
         """`x.status` and `x.response_fields` may be changed. Runs for the gateway's own answers as well."""
+        raise NotImplementedError
+
+    def adds(self, x: Exchange) -> Added:
+        """Instead of `on_response`, for what only adds fields to a response, none of them a Date: those of policies that
+        stand beside each other are added at once. A second copy of a response's fields would cost 0.7 µs."""
         raise NotImplementedError
 
     def on_finish(self, x: Exchange) -> None:
@@ -320,7 +336,7 @@ class Route:
         self.stream_limit = min((p.largest_body for p in self.policies if p.largest_body is not None), default=None)
         self.buffer_body = any(p.needs_request_body for p in self.policies)
         self.on_request = _requests(self.policies)
-        self.on_response = tuple(p.on_response for p in self.policies if _overrides(p, "on_response"))
+        self.on_response = _responses(self.policies)
         self.on_finish = tuple(p.on_finish for p in self.policies if _overrides(p, "on_finish"))
         # The last stage wraps first: the earliest phase stands nearest to the client.
         self.stages = tuple(p.stage for p in self.policies if _overrides(p, "stage"))
@@ -343,6 +359,37 @@ def _requests(policies: tuple[Policy, ...]) -> tuple[Callable[[Exchange], Answer
         steps.append(_all_limits(limits))
     steps += [p.on_request for p in others if p.phase > Phase.LIMIT]
     return tuple(steps)
+
+
+def _responses(policies: tuple[Policy, ...]) -> tuple[Callable[[Exchange], None], ...]:
+    steps: list[Callable[[Exchange], None]] = []
+    adding: list[Callable[[Exchange], Added]] = []
+    for policy in policies:
+        if _overrides(policy, "on_response"):
+            if adding:
+                steps.append(_adding(adding))
+                adding = []
+            steps.append(policy.on_response)
+        if _overrides(policy, "adds"):
+            adding.append(policy.adds)
+    if adding:
+        steps.append(_adding(adding))
+    return tuple(steps)
+
+
+def _adding(adding: list[Callable[[Exchange], Added]]) -> Callable[[Exchange], None]:
+    first, *others = adding
+
+    def add(x: Exchange) -> None:
+        added, lines = first(x)
+        for adds in others:
+            more, its_lines = adds(x)
+            added = added + more  # the list may be one that is shared
+            lines += its_lines
+        fields = x.response_fields
+        x.response_fields = fields.plus(added, lines) if type(fields) is FieldList else [*fields, *added]
+
+    return add
 
 
 def _first_look(limits: list[Limit]) -> Callable[[Exchange], Response | None]:

@@ -65,7 +65,13 @@ async def node(backends: tuple[Backend, Backend], tmp_path_factory: pytest.TempP
             "keyed": {
                 "match": {"path": "/keyed", "methods": ["PUT"]},
                 "service": "first",
-                "policies": [cors, {"api_key": {}}, {"security_headers": {}}, {"request_id": {"header": "X-Trace"}}],
+                "policies": [
+                    cors,
+                    {"api_key": {}},
+                    {"security_headers": {}},
+                    {"request_id": {"header": "X-Trace"}},
+                    {"compress": {"min_size": 0}},
+                ],
             },
             "dead": {"match": {"path": "/dead"}, "service": "dead", "policies": [cors]},
             "moved": {
@@ -210,6 +216,9 @@ async def test_error_bodies_are_what_the_client_accepts(gate: Gate) -> None:
     answer = await gate.ask(get("/keyed", "Accept: application/json", method="PUT"), b"PUT")
     assert (answer.get(b"content-type"), bytes(answer.body)) == (b"application/json", b'{"code":401}')
     assert answer.get(b"www-authenticate") is not None
+    compressing = get("/keyed", "Accept: application/json", "Accept-Encoding: gzip", method="PUT")
+    answer = await gate.ask(compressing, b"PUT")
+    assert (answer.get(b"content-encoding"), bytes(answer.body)) == (None, b'{"code":401}')
     head = await gate.ask(get("/nowhere", "Accept: text/html", method="HEAD"), b"HEAD")
     assert (head.status, head.get(b"content-type")) == (404, b"text/html; charset=utf-8")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from gatepost.config.policies.compress import CompressPolicy
-from gatepost.exchange import Downstream, Exchange, Phase, Policy, Sink, Source, TunnelEnd
+from gatepost.exchange import Downstream, Exchange, Phase, Policy, Sink, Source, TunnelEnd, is_problem
 from gatepost.http1.messages import FieldList, Fields
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.caching.storage import Entry, Storage
@@ -146,7 +146,8 @@ class _Stage:
 
     def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
         policy = self._policy
-        if not policy.negotiable(status, fields):
+        # A problem document is small, and may become another body behind this stage (`errors` of the file).
+        if (x.outcome and is_problem(body)) or not policy.negotiable(status, fields):
             self._downstream.respond(x, status, fields, body)
             return
         coding = policy.coding_for(x, len(body))

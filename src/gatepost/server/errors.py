@@ -19,8 +19,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from gatepost import log
-from gatepost.errors import PROBLEM_PREFIX, ExpressionError
-from gatepost.exchange import Exchange
+from gatepost.errors import ExpressionError
+from gatepost.exchange import Exchange, is_problem
 from gatepost.expressions import REQUEST_VARIABLES, ExchangeEnvironment, Program, compile_expression
 from gatepost.expressions.runtime import Type
 from gatepost.expressions.templates import Text, split
@@ -39,7 +39,6 @@ PROBLEM_VARIABLES: Final[Mapping[str, Type]] = {
 }
 
 _PROBLEM_JSON: Final = b"application/problem+json"
-_MARK: Final = b'{"type":"' + PROBLEM_PREFIX.encode()
 _Part: TypeAlias = str | Program
 
 
@@ -96,7 +95,7 @@ class ErrorTemplates:
 
     def answer(self, x: Exchange, status: int, fields: Fields, body: bytes) -> tuple[Fields, bytes]:
         """Fields and body as the client wants them; as they are where the gateway did not make them."""
-        if not body.startswith(_MARK):
+        if not is_problem(body):
             return fields, body
         known = self._by_status
         templates = known.get(str(status)) or known.get(f"{status // 100}xx") or known.get("default")

@@ -14,7 +14,8 @@ from tests.support.exchanges import RecordingDownstream, RecordingSource, make_e
 
 from gatepost.config.policies.cache import CachePolicy
 from gatepost.config.policies.compress import CompressPolicy
-from gatepost.exchange import Exchange, Phase, Policy, Response
+from gatepost.errors import Problem
+from gatepost.exchange import Exchange, Phase, Policy, Response, problem
 from gatepost.http1.messages import FieldList, Fields
 from gatepost.policies import cache
 from gatepost.policies.base import PolicyContext
@@ -305,3 +306,16 @@ def test_a_coding_without_its_library_is_refused(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match=r"pip install 'gatepost\[compress\]'"):
         policy(codings=("gzip", "br"))
     assert maker("gzip")
+
+
+def test_what_the_gateway_answers_itself_stays_for_the_templates_behind_it() -> None:
+    x, client, stage = through(policy(min_size=0))
+    answer = problem(x.id, Problem(404, "no-route", "Nothing is routed here"))
+    x.outcome = answer.outcome
+    stage.respond(x, answer.status, answer.fields, answer.body)
+    assert client.body == answer.body
+    assert client.header(b"content-encoding") is None
+
+    x, client, stage = through(policy(min_size=0))
+    stage.respond(x, answer.status, answer.fields, answer.body)  # a service's own, however much it looks like ours
+    assert gunzip(client.body) == answer.body
