@@ -17,6 +17,7 @@ from gatepost.config.values import (
     Address,
     Bytes,
     Count,
+    EncryptionKey,
     EndpointUrl,
     ErrorStatus,
     Expr,
@@ -245,6 +246,7 @@ class Deliveries(Strict, frozen=True):
     payload_cache: Bytes = 67_108_864
     allow_networks: tuple[Network, ...] = ()  # CIDRs that the SSRF guard lets through
     user_agent: str = "Gatepost/{version}"
+    api_url: str = ""  # how receivers reach the control API: what links in thin payloads begin with
 
 
 class Cache(Strict, frozen=True):
@@ -306,6 +308,7 @@ class Shutdown(Strict, frozen=True):
 class Config(Strict, frozen=True):
     listen: Listen = Listen()
     store: Store = SecretText("sqlite:///gatepost.db")
+    encryption_key: EncryptionKey | None = None  # 32 bytes in base64 or hex; made in a file beside the store otherwise
     admin_token_file: str | None = None  # beside the store otherwise
     trusted_proxies: tuple[Network, ...] = ()  # CIDRs
     limits: Limits = Limits()

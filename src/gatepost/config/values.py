@@ -22,6 +22,7 @@ Expr: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, extra={"unit": "expr
 Template: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "template"})]
 Secret: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret"})]
 Sha256: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret", "form": "sha256"})]
+EncryptionKey: TypeAlias = Annotated[SecretText, msgspec.Meta(extra={"unit": "secret", "form": "encryption key"})]
 Name: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "name"})]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Address: TypeAlias = Annotated[str, msgspec.Meta(extra={"unit": "address"})]

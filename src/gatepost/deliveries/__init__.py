@@ -10,7 +10,7 @@
 - `turns.py`: which lane may send next.
 - `agenda.py`: when to look at the store for what is due again.
 - `schedule.py`, `attempt.py`: what comes of a try.
-- `payloads.py`: the cache of what is sent.
+- `payloads.py`: the cache of what is sent. `shape.py`: what becomes of it for endpoints that ask for something else.
 
 docs/life-of-a-message.md tells the story.
 """

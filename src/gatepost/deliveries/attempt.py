@@ -54,7 +54,10 @@ class Attempts:
 
 def expired(message: int, endpoint: Endpoint, tries: int, now: float) -> Completion:
     """The payload is not kept any more, so that nothing can be sent."""
-    attempt = Attempt(
-        0, message, endpoint.key, endpoint.app, "", False, 0, endpoint.url, now, 0.0, b"", "the payload has expired"
-    )
+    return cancelled(message, endpoint, tries, now, "", "the payload has expired")
+
+
+def cancelled(message: int, endpoint: Endpoint, tries: int, now: float, event_type: str, reason: str) -> Completion:
+    """Nothing is sent, now or later, and the attempt says why."""
+    attempt = Attempt(0, message, endpoint.key, endpoint.app, event_type, False, 0, endpoint.url, now, 0.0, b"", reason)
     return Completion(attempt, after(State.PENDING, Event.CANCELLED), tries, None)

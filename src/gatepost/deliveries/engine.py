@@ -17,9 +17,10 @@ from gatepost import log
 from gatepost.clock import Clock
 from gatepost.config.schema import Deliveries as Settings
 from gatepost.deliveries.agenda import Agenda
-from gatepost.deliveries.attempt import Attempts, expired
+from gatepost.deliveries.attempt import Attempts, cancelled, expired
 from gatepost.deliveries.lane import Lane, split_due
 from gatepost.deliveries.payloads import Payload, Payloads
+from gatepost.deliveries.shape import Shape, ShapeError, Unwanted, shape_of
 from gatepost.deliveries.turns import Turns
 from gatepost.destinations.base import Destination, Result, Sender, Sending
 from gatepost.errors import StoreUnavailable
@@ -68,6 +69,9 @@ class Deliveries:
         self._payloads = Payloads(settings.payload_cache, store.messages, loop)
         self._lanes: dict[int, Lane] = {}
         self._senders: dict[int, Sender] = {}
+        self._shapes: dict[int, Shape] = {}  # of those with a sender that do not get payloads as they came
+        self._app_name = store.directory.app_name
+        self._api_url = settings.api_url
         self._to_read: deque[Lane] = deque()
         self._reads: set[asyncio.Task[None]] = set()
         self._jobs: set[_Job] = set()  # in flight, or to be committed
@@ -189,6 +193,7 @@ class Deliveries:
 
     def _endpoint_changed(self, key: int, endpoint: Endpoint | None) -> None:
         self._senders.pop(key, None)
+        self._shapes.pop(key, None)
         lane = self._lanes.get(key)
         if endpoint is None:
             self._agenda.forget(key)
@@ -286,8 +291,30 @@ class Deliveries:
     def _sender(self, key: int) -> Sender:
         sender = self._senders.get(key)
         if sender is None:
-            sender = self._senders[key] = self._destination.sender(self._endpoints[key])
+            endpoint = self._endpoints[key]
+            sender = self._senders[key] = self._destination.sender(endpoint)
+            shape = shape_of(endpoint.settings, self._app_name(endpoint.app), self._api_url)
+            if shape is not None:
+                self._shapes[key] = shape
         return sender
+
+    def _read_shaped(self, job: _Job, shape: Shape) -> None:
+        task = self._loop.create_task(self._send_again(job, shape), name="gatepost-shaped-read")
+        self._reads.add(task)
+        task.add_done_callback(self._read_over)
+
+    async def _send_again(self, job: _Job, shape: Shape) -> None:
+        """A later try sends what the first one sent, if that was sent at all."""
+        try:
+            body = await self._store.shaped(job.lane.endpoint, job.message)
+        except StoreUnavailable:
+            if job in self._jobs:
+                self._abandon(job)
+                self._agenda.note(job.lane.endpoint, self._clock.now() + READ_RETRY)
+                self._set_timer()
+            return
+        if job in self._jobs:
+            job.send_shaped(shape, body)
 
     def _finished(self, job: _Job, completion: Completion, *, ok: bool) -> None:
         lane = job.lane
@@ -431,7 +458,9 @@ class Deliveries:
 class _Job:
     """One delivery, from its turn until its completion is on disk."""
 
-    __slots__ = ("completion", "endpoint", "engine", "lane", "message", "payload", "probe", "sending", "tries")
+    __slots__ = (
+        "completion", "endpoint", "engine", "lane", "message", "payload", "probe", "sending", "shaped", "tries",
+    )  # fmt: skip
 
     endpoint: Endpoint  # as it was when the try began
     payload: Payload
@@ -443,6 +472,7 @@ class _Job:
         self.tries = tries
         self.probe = probe
         self.sending: Sending | None = None
+        self.shaped: bytes | None = None  # None: the payload goes as it came
         self.completion: Completion | None = None
 
     def send(self, payload: Payload | None) -> None:
@@ -459,7 +489,40 @@ class _Job:
             engine._finished(self, expired(self.message, self.endpoint, self.tries, engine._clock.now()), ok=True)
             return
         self.payload = payload
-        self.sending = engine._sender(self.lane.endpoint).send(payload.id, payload.body, self.done)
+        sender = engine._sender(self.lane.endpoint)
+        shape = engine._shapes.get(self.lane.endpoint)
+        if shape is None:
+            self.sending = sender.send(payload.id, payload.body, self.done)
+        elif self.tries:
+            engine._read_shaped(self, shape)
+        else:
+            self.send_shaped(shape, None)
+
+    def send_shaped(self, shape: Shape, body: bytes | None) -> None:
+        """Send `body`, which an earlier try sent, or what `shape` makes of the payload."""
+        engine = self.engine
+        self.shaped = b""
+        try:
+            self.shaped = shape.body(self.payload) if body is None else body
+        except ShapeError as error:
+            # Not at once: one failure after the other would nest as deep as the lane is long.
+            engine._loop.call_soon(self.not_sent, str(error))
+        except Unwanted as error:
+            engine._loop.call_soon(self.unwanted, str(error))
+        else:
+            self.sending = engine._sender(self.lane.endpoint).send(self.payload.id, self.shaped, self.done)
+
+    def not_sent(self, reason: str) -> None:
+        if self in self.engine._jobs:
+            self.done(Result(0, b"", reason, self.engine._clock.now(), 0.0))
+
+    def unwanted(self, reason: str) -> None:
+        engine = self.engine
+        if self in engine._jobs:
+            now = engine._clock.now()
+            completion = cancelled(self.message, self.endpoint, self.tries, now, self.payload.event_type, reason)
+            completion.shaped = self.shaped
+            engine._finished(self, completion, ok=True)
 
     def done(self, result: Result) -> None:
         engine = self.engine
@@ -472,6 +535,7 @@ class _Job:
         completion = engine._attempts.completion(
             self.message, self.endpoint, self.tries, self.payload, result, manual=self.message in lane.manual
         )
+        completion.shaped = self.shaped
         engine._finished(self, completion, ok=ok)
 
     def committed(self, on_disk: bool) -> None:

@@ -19,12 +19,13 @@ _OVERHEAD: Final = 300  # bytes that an entry takes besides its payload
 class Payload:
     """What is sent of a message, the same for each of its deliveries."""
 
-    __slots__ = ("app", "body", "event_type", "id")
+    __slots__ = ("app", "body", "channels", "event_type", "id")
 
     def __init__(self, message: NewMessage | Message) -> None:
         self.id = ids.encode("msg", message.id).encode()  # once a message, not once a delivery
         self.app = message.app
         self.event_type = message.event_type
+        self.channels = message.channels
         self.body = message.payload
 
 

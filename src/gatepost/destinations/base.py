@@ -15,14 +15,23 @@ class Result:
     """How one try went. `status` 0 means that no response came; `error`, where not empty, says why it failed in
     words that the endpoint's owner can act on."""
 
-    __slots__ = ("body", "duration", "error", "started", "status")
+    __slots__ = ("body", "duration", "error", "retry_after", "started", "status")
 
-    def __init__(self, status: int, body: bytes, error: str, started: float, duration: float) -> None:
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        error: str,
+        started: float,
+        duration: float,
+        retry_after: float | None = None,
+    ) -> None:
         self.status = status
         self.body = body  # as much of the response's as is kept
         self.error = error
         self.started = started  # Unix seconds
         self.duration = duration  # seconds
+        self.retry_after = retry_after  # seconds from the end of this try; None: the response did not say
 
     @property
     def ok(self) -> bool:
