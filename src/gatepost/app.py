@@ -51,6 +51,7 @@ from gatepost.net.resolve import Resolver
 from gatepost.notices import SILENT, Facts, Silent
 from gatepost.policies.admin_token import AdminToken
 from gatepost.policies.cache import storage_of
+from gatepost.policies.portal_token import PortalToken
 from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.realtime.hub import Hub
@@ -146,12 +147,14 @@ class Node:
         await applications.start(self.traffic.applications.values())
         api = create_api(
             self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard, cache=self.cache,
-            access=lambda: self.traffic.access, notices=self.notices,
+            access=lambda: self.traffic.access, notices=self.notices, ingest=ingest,
         )  # fmt: skip
         self.api = AsgiHandler(api)
         await self.api.startup()
         control = _control(
-            config, self.api, CreateMessage(ingest), AdminToken(sha256(token.encode()).digest()), Probe(self._wrong),
+        admin = AdminToken(sha256(token.encode()).digest())
+        portal = PortalToken(admin, self.store.portal_token, self.store.directory)
+            config, self.api, CreateMessage(ingest), admin, portal, Probe(self._wrong),
             Scrape(self.vitals.metrics),
         )  # fmt: skip
 
@@ -420,8 +423,9 @@ async def serve(file: str, loaded: Loaded) -> None:
 
 
 def _control(
-    config: Config, api: AsgiHandler, create: CreateMessage, admin: AdminToken, ready: Probe, scrape: Scrape
-) -> Snapshot:
+    config: Config, api: AsgiHandler, create: CreateMessage, admin: AdminToken, portal: PortalToken, ready: Probe,
+    scrape: Scrape,
+) -> Snapshot:  # fmt: skip
     router: Router[Route] = Router()
     router.add("create-message", "/api/v1/app/{app}/msg", Route("create-message", create, (admin,)), methods=["POST"])
     router.add("health", "/health", Route("health", Probe(list)), methods=["GET"])
@@ -429,7 +433,7 @@ def _control(
     router.add("ready", "/ready", Route("ready", ready), methods=["GET"])
     for path in OPEN_PATHS:
         router.add(path, path, Route("api", api))
-    router.add("api", "/*", Route("api", api, (admin,)))
+    router.add("api", "/*", Route("api", api, (portal,)))
     return Snapshot(router, config.limits, trusted(config))
 
 

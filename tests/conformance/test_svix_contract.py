@@ -26,6 +26,9 @@ pytestmark = pytest.mark.skipif(
     not svix_contract.FILE.exists(), reason="the contract's document is not part of the repository"
 )
 
+# Paths that the contract does not have, and that refuse as it does.
+ADDED = ("/api/v1/analytics/",)
+
 ENDPOINT: dict[str, Any] = {
     "url": URL,
     "uid": "first",
@@ -98,7 +101,7 @@ async def test_headers_and_secrets(api: Api) -> None:
     assert (await api.patch(f"{base}/headers", {"headers": {"X-Team": None}})).status == 204
     assert (await api.put(f"{base}/headers", {"headers": {"Host": "a"}})).status == 422
     assert (await api.get(f"{base}/secret")).json == {"key": ENDPOINT["secret"]}
-    assert (await api.post(f"{base}/secret/rotate", {"key": None})).status == 204
+    assert (await api.post(f"{base}/secret/rotate", {"key": None})).status == 200
     assert (await api.get(f"{base}/secret")).json["key"] != ENDPOINT["secret"]
 
 
@@ -137,6 +140,78 @@ async def test_attempts(api: Api) -> None:
     assert (await api.post(f"/api/v1/app/shop/msg/{message}/endpoint/unknown/resend")).status == 404
 
 
+async def test_contents_are_expunged(api: Api) -> None:
+    _, _, message = await _traffic(api)
+    attempt = (await api.get(f"/api/v1/app/shop/attempt/msg/{message}")).json["data"][0]["id"]
+    assert (await api.delete(f"/api/v1/app/shop/msg/{message}/attempt/{attempt}/content")).status == 204
+    assert (await api.delete("/api/v1/app/shop/msg/event-1/content")).status == 204
+    assert (await api.get(f"/api/v1/app/shop/msg/{message}")).json["payload"] == {"expired": True}
+    assert (await api.delete("/api/v1/app/shop/msg/unknown/content")).status == 404
+
+
+async def test_statistics_and_an_example(api: Api) -> None:
+    _, endpoint, _ = await _traffic(api)
+    base = f"/api/v1/app/shop/endpoint/{ids.encode('ep', endpoint.id)}"
+    assert (await api.get(f"{base}/stats")).json == {"success": 1, "fail": 0, "pending": 0, "sending": 0, "canceled": 0}
+    assert (await api.get(f"{base}/stats", since="2030-01-01T00:00:00Z")).json["success"] == 0
+    assert (await api.post(f"{base}/send-example", {"eventType": "order.paid"})).status == 404
+    await api.post("/api/v1/event-type", ORDER_PAID)
+    sent = await api.post(f"{base}/send-example", {"eventType": "order.paid"})
+    assert (sent.status, sent.json["payload"]) == (200, {"id": 12345})
+    assert (await api.get(f"{base}/stats")).json["sending"] == 1
+
+
+ORDER_PAID = {
+    "name": "order.paid",
+    "description": "An order was paid",
+    "archived": False,
+    "deprecated": False,
+    "featureFlag": "beta",
+    "schemas": {"1": {"type": "object", "properties": {"id": {"type": "integer", "example": 12345}}}},
+}
+
+
+async def test_event_types(api: Api) -> None:
+    base = "/api/v1/event-type"
+    created = await api.post(base, ORDER_PAID)
+    assert created.status == 201
+    assert {name: created.json[name] for name in ORDER_PAID} == ORDER_PAID
+    assert (await api.post(base, ORDER_PAID)).status == 409
+    assert (await api.post(base, {"name": "x"})).status == 422
+    assert (await api.get(f"{base}/order.paid")).json == created.json
+    assert "schemas" not in (await api.get(base)).json["data"][0]
+    assert (await api.get(base, with_content="true")).json["data"] == [created.json]
+    assert (await api.put(f"{base}/order.sent", {"description": "Sent"})).status == 201
+    assert (await api.put(f"{base}/order.sent", {"description": "It was sent"})).status == 200
+    assert (await api.patch(f"{base}/order.sent", {"deprecated": True})).json["description"] == "It was sent"
+    assert [each["name"] for each in (await api.get(base, order="descending")).json["data"]] == [
+        "order.sent",
+        "order.paid",
+    ]
+    page = (await api.get(base, limit=1)).json
+    assert (page["done"], page["iterator"]) == (False, "order.paid")
+    page = (await api.get(base, limit=1, iterator="order.paid")).json
+    assert (page["data"][0]["name"], page["done"], page["prevIterator"]) == ("order.sent", True, "-order.sent")
+    assert (await api.get(base, limit=1, iterator="-order.sent")).json["data"][0]["name"] == "order.paid"
+    assert (await api.delete(f"{base}/order.sent")).status == 204
+    assert len((await api.get(base)).json["data"]) == 1
+    assert len((await api.get(base, include_archived="true")).json["data"]) == 2
+    assert (await api.post(base, {"name": "order.sent", "description": "Back"})).status == 201
+    assert (await api.request("DELETE", f"{base}/order.sent", query={"expunge": "true"})).status == 204
+    assert (await api.get(f"{base}/order.sent")).status == 404
+
+
+async def test_the_portal(api: Api) -> None:
+    made = await api.post("/api/v1/auth/app-portal-access/shop", {"application": {"name": "Shop", "uid": "shop"}})
+    assert made.status == 200
+    assert made.json["token"].startswith("appsk_")
+    assert "/portal#key=" in made.json["url"]
+    assert (await api.post("/api/v1/auth/app-portal-access/other", {})).status == 404
+    headers = {"authorization": f"Bearer {made.json['token']}"}
+    assert (await api.request("POST", "/api/v1/auth/logout", headers=headers)).status == 204
+    assert (await api.post("/api/v1/auth/logout")).status == 403
+
+
 async def test_health(api: Api) -> None:
     assert (await api.get("/api/v1/health")).status == 204
     assert (await api.get("/api/v1/health/ping")).status == 204
@@ -150,7 +225,7 @@ def test_every_path_that_is_served_was_exercised_with_its_successes(contract: Co
     api = create_api(SqliteStore(str(tmp_path / "x.db")), clock=SystemClock(), version="1")
     missing = []
     for path, methods in api.openapi()["paths"].items():
-        if own(path):
+        if own(path) or path.startswith(ADDED):
             continue  # Gatepost's own, not of the contract
         for method, operation in methods.items():
             if operation["operationId"] == "v1.message.create":

@@ -106,13 +106,13 @@ async def create(
         if existing is not None:
             return answer(document(existing))
         try:
-            return answer(document(await context.put_app(_new(wanted))), 201)
+            return answer(document(await context.put_app(new(wanted))), 201)
         except ApiError:
             existing = context.directory.app(wanted.uid)  # a request beside this one made it
             if existing is None:
                 raise
             return answer(document(existing))
-    return answer(document(await context.put_app(_new(wanted))), 201)
+    return answer(document(await context.put_app(new(wanted))), 201)
 
 
 @noun.get("/{app_id}", operation_id="v1.application.get", response_model=ApplicationOut)
@@ -130,7 +130,7 @@ async def get(context: Ctx, name: AppName) -> Response:
 async def update(context: Ctx, name: AppName, wanted: ApplicationIn) -> Response:
     """Replace an app, or create one under a uid that is free."""
     if context.directory.app(name) is None:
-        return answer(document(await context.put_app(_new(wanted, named(name, wanted.uid, "app")))), 201)
+        return answer(document(await context.put_app(new(wanted, named(name, wanted.uid, "app")))), 201)
     async with context.changing(context.app(name)):
         app = context.app(name)
         changeable(app)
@@ -173,7 +173,7 @@ def named(name: str, uid: str | None, what: str) -> str:
         raise Unprocessable(Fault(("path", f"{what}_id"), error.errors()[0]["msg"])) from None
 
 
-def _new(wanted: ApplicationIn, uid: str | None = None) -> App:
+def new(wanted: ApplicationIn, uid: str | None = None) -> App:
     return _replaced(App(0, 0, ""), wanted, uid)
 
 

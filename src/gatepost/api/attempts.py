@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from gatepost import ids
 from gatepost.api import pagination
 from gatepost.api.context import Context, Ctx
-from gatepost.api.encoding import answer
+from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import not_found
 from gatepost.api.fields import (
     After,
@@ -184,12 +184,18 @@ async def by_message(
 @noun.get("/msg/{msg_id}/attempt/{attempt_id}", operation_id="v1.message-attempt.get", response_model=MessageAttemptOut)
 async def get(context: Ctx, app_name: AppName, message_name: MessageName, name: AttemptName) -> Response:
     """Get one attempt of a message."""
-    message = await context.message(context.app(app_name), message_name)
-    identifier = ids.decode("atmpt", name)
-    attempt = None if identifier is None else await context.store.attempt(identifier)
-    if attempt is None or attempt.message != message.id:
-        raise not_found("attempt", name)
-    return answer(document(context, attempt))
+    return answer(document(context, await _found(context, app_name, message_name, name)))
+
+
+@noun.delete(
+    "/msg/{msg_id}/attempt/{attempt_id}/content",
+    operation_id="v1.message-attempt.expunge-content",
+    status_code=204,
+)
+async def expunge(context: Ctx, app_name: AppName, message_name: MessageName, name: AttemptName) -> Response:
+    """Forget what an endpoint answered to an attempt."""
+    await context.store.expunge_attempt((await _found(context, app_name, message_name, name)).id)
+    return no_content()
 
 
 @noun.post(
@@ -240,6 +246,15 @@ def narrowed(
         after=seconds_of(after),
         event_types=split_types(event_types),
     )
+
+
+async def _found(context: Context, app_name: str, message_name: str, name: str) -> Attempt:
+    message = await context.message(context.app(app_name), message_name)
+    identifier = ids.decode("atmpt", name)
+    attempt = None if identifier is None else await context.store.attempt(identifier)
+    if attempt is None or attempt.message != message.id:
+        raise not_found("attempt", name)
+    return attempt
 
 
 def _id(attempt: Attempt) -> int:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from gatepost import ids
 from gatepost.api.errors import ApiError, conflict, not_found
 from gatepost.clock import Clock
+from gatepost.events.ingest import Ingest
 from gatepost.model import App, Delivery, Endpoint, Message
 from gatepost.net.guard import Guard
 from gatepost.notices import OWN_APP
@@ -32,13 +33,20 @@ class Context:
     """One API's surroundings. Made once, shared by its routes."""
 
     def __init__(
-        self, store: Store, clock: Clock, guard: Guard, resender: Resender | None, cache: Storage | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        resender: Resender | None,
+        cache: Storage | None = None,
+        ingest: Ingest | None = None,
     ) -> None:
         self.store = store
         self.directory = store.directory
         self.clock = clock
         self.guard = guard
         self.cache = cache
+        self.ingest = Ingest(store, clock) if ingest is None else ingest
         self._resender = resender
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by app key, while in use
 

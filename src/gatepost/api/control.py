@@ -16,20 +16,26 @@ from gatepost.api import (
     consumers,
     destinations,
     docs,
+    endpoint_example,
     endpoint_headers,
     endpoint_secrets,
+    endpoint_stats,
     endpoints,
     errors,
+    event_types,
     health,
     keys,
     messages,
     plans,
+    portal,
 )
+from gatepost.api import portal_page as page_of_portal
 from gatepost.api.callers import Callers
 from gatepost.api.context import Context, Resender
 from gatepost.api.encoding import answer
 from gatepost.api.idempotency import Idempotency
 from gatepost.clock import Clock
+from gatepost.events.ingest import Ingest
 from gatepost.net.guard import Guard
 from gatepost.notices import SILENT, Notices
 from gatepost.policies.caching.storage import Storage
@@ -38,14 +44,15 @@ from gatepost.stores.base import Store
 
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
 DOCS_PATH: Final = "/docs"
+PORTAL_PATH: Final = "/portal"
 
 # What the listener lets through without the admin token: nothing of it tells anything about this installation.
-OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH)
+OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH, PORTAL_PATH)
 
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
-    apps, endpoints, endpoint_headers, endpoint_secrets, messages, attempts, destinations, consumers, keys, plans,
-    cache, analytics, health,
+    apps, event_types, endpoints, endpoint_headers, endpoint_secrets, endpoint_stats, endpoint_example, messages,
+    attempts, destinations, consumers, keys, plans, cache, analytics, portal, health,
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\
@@ -63,13 +70,14 @@ def create_api(
     access: Callable[[], Access] | None = None,
     notices: Notices = SILENT,
     cache: Storage | None = None,
+    ingest: Ingest | None = None,
 ) -> FastAPI:
     """The API over a store that is open when the first request comes. Start it through its lifespan, which makes the
     OpenAPI document.
 
     `deliveries` is told of what is sent again; without it that waits in the store. `guard` judges the addresses in
     endpoints' URLs; without it only public ones may be named. `access` gives the view of who may call that serves now,
-    `notices` hears of keys. `cache` is what the caches of its routes share.
+    `notices` hears of keys. `cache` is what the caches of its routes share. `ingest` is the way in for messages.
     """
 
     @asynccontextmanager
@@ -90,7 +98,7 @@ def create_api(
     errors.install(api)
     api.add_middleware(Idempotency, clock=clock)
     api.state.callers = Callers(store, clock, access or (lambda: Access(stored=store.access)), notices)
-    api.state.context = Context(store, clock, guard or Guard(), deliveries, cache=cache)
+    api.state.context = Context(store, clock, guard or Guard(), deliveries, cache=cache, ingest=ingest)
     for module in NOUNS:
         # Not `include_router`: it makes every route anew at the first request, for 0.1 s in which nobody is served.
         api.router.routes += module.noun.routes
@@ -122,3 +130,7 @@ def _document(api: FastAPI) -> None:
     @api.get(DOCS_PATH, include_in_schema=False)
     async def page(_: Request) -> Response:
         return Response(docs.page(api.openapi()), media_type="text/html", headers=docs.HEADERS)
+
+    @api.get(PORTAL_PATH, include_in_schema=False)
+    async def portal_page(_: Request) -> Response:
+        return Response(page_of_portal.PAGE, media_type="text/html", headers=page_of_portal.HEADERS)

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 from gatepost.api.context import Ctx, changeable
-from gatepost.api.encoding import answer, no_content
+from gatepost.api.encoding import answer
 from gatepost.api.errors import Fault, Unprocessable, conflict
 from gatepost.api.fields import AppName, EndpointName, IdempotencyKey, In
 from gatepost.api.router import router
@@ -56,7 +56,7 @@ async def get(context: Ctx, app_name: AppName, name: EndpointName) -> Response:
     return answer(EndpointSecretOut(key=endpoint.secrets[0].value))
 
 
-@noun.post("/rotate", operation_id="v1.endpoint.rotate-secret", status_code=204)
+@noun.post("/rotate", operation_id="v1.endpoint.rotate-secret", response_model=EndpointSecretOut)
 async def rotate(
     context: Ctx,
     app_name: AppName,
@@ -64,7 +64,7 @@ async def rotate(
     wanted: EndpointSecretRotateIn,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Give the endpoint a new secret. For a time, webhooks carry a signature of each."""
+    """Give the endpoint a new secret, and answer with it. For a time, webhooks carry a signature of each."""
     value = checked(wanted.key, "key")
     grace = GRACE if wanted.grace_period_seconds is None else wanted.grace_period_seconds
     async with context.changing(context.app(app_name)):
@@ -72,7 +72,7 @@ async def rotate(
         changeable(endpoint)
         rotated = rotate_to(value, endpoint.secrets, context.clock.now(), grace)
         await context.put_endpoint(msgspec.structs.replace(endpoint, secrets=rotated))
-        return no_content()
+        return answer(EndpointSecretOut(key=value))
 
 
 def checked(given: str | None, field: str = "secret") -> str:

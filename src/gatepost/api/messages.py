@@ -14,7 +14,7 @@ from gatepost import ids
 from gatepost.api import pagination
 from gatepost.api.apps import ApplicationIn
 from gatepost.api.context import Ctx
-from gatepost.api.encoding import answer
+from gatepost.api.encoding import answer, no_content
 from gatepost.api.errors import ApiError, HttpErrorOut
 from gatepost.api.fields import (
     NAME,
@@ -167,3 +167,12 @@ async def get(context: Ctx, app_name: AppName, name: MessageName, with_content: 
     """Get a message by its id or its eventId."""
     message = await context.message(context.app(app_name), name)
     return answer(document(message, with_content=with_content))
+
+
+@noun.delete("/{msg_id}/content", operation_id="v1.message.expunge-content", status_code=204)
+async def expunge(context: Ctx, app_name: AppName, name: MessageName) -> Response:
+    """Forget a message's payload. What still waits to be sent fails; what was sent stays where it was sent."""
+    app = context.app(app_name)
+    message = await context.message(app, name)
+    await context.store.expunge_message(app.key, message.id)
+    return no_content()

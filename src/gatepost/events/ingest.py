@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gatepost.clock import Clock
 from gatepost.events.match import Matcher
 from gatepost.events.rules import PAYLOAD_LIMIT, check
+from gatepost.events.schemas import Schemas
 from gatepost.model import App
 from gatepost.stores.base import Done, NewMessage, Store
 
@@ -14,13 +15,14 @@ from gatepost.stores.base import Done, NewMessage, Store
 class Ingest:
     """Checks a message, matches it against its app's endpoints and hands it to the store."""
 
-    __slots__ = ("_matcher", "clock", "payload_limit", "store")
+    __slots__ = ("_matcher", "_schemas", "clock", "payload_limit", "store")
 
     def __init__(self, store: Store, clock: Clock, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
         self.store = store
         self.clock = clock
         self.payload_limit = payload_limit  # bytes
         self._matcher = Matcher(store.directory)
+        self._schemas = Schemas(store.event_types)
         store.matcher = self._match
 
     def publish(
@@ -34,27 +36,36 @@ class Ingest:
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
         body_digest: bytes = b"",
+        only: Sequence[int] | None = None,
+        held: bool = True,
         done: Done,
     ) -> NewMessage:
         """`payload` is JSON text, kept byte for byte. `done` runs once the message is on disk, or is not to be.
 
-        Raises InvalidMessage, and then nothing was handed in and `done` is not called."""
+        `only` names the endpoints that get it, whatever they ask for. `held` false: it was promised already, before its
+        event type's schema became what it is now. Raises InvalidMessage, and then nothing was handed in and `done` is
+        not called."""
         if channels:
             channels = tuple(dict.fromkeys(channels))
         check(event_type, payload, channels, event_id, tags, payload_limit=self.payload_limit)
+        if held:
+            self._schemas.check(event_type, payload)
         message = NewMessage(
             app.key,
             event_type,
             payload,
-            self._matcher.match(app.key, event_type, channels, payload),
+            self._matcher.match(app.key, event_type, channels, payload) if only is None else only,
             tuple(channels),
             event_id,
             tuple(tags),
             idempotency_key,
             body_digest,
+            directed=only is not None,
         )
         self.store.accept(message, done)
         return message
 
     def _match(self, message: NewMessage) -> Sequence[int]:
+        if message.directed:
+            return message.endpoints
         return self._matcher.match(message.app, message.event_type, message.channels, message.payload)

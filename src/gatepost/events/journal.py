@@ -137,6 +137,7 @@ class Journal:
                 channels=entry.channels,
                 event_id=entry.event_id,
                 idempotency_key=entry.key,
+                held=False,
                 done=partial(self._published, entry.key),
             )
         except InvalidMessage as error:

@@ -47,6 +47,7 @@ class NewMessage(msgspec.Struct):
 
 
 class Accepted(NamedTuple):
+    directed: bool = False  # `endpoints` were named, not matched
     """The message is on disk."""
 
     id: int

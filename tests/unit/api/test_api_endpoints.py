@@ -188,10 +188,11 @@ async def test_a_secret_may_come_without_its_prefix(api: Api) -> None:
 
 async def test_a_rotation_keeps_the_old_secret_for_a_day(api: Api) -> None:
     endpoint = await api.make_endpoint(await api.make_app(), uid="a", secret=SECRET)
-    assert (await api.post(f"{BASE}/a/secret/rotate", {})).status == 204
+    rotated = await api.post(f"{BASE}/a/secret/rotate", {})
     new, old = api.store.directory.endpoints[endpoint.key].secrets
     assert old == Secret(SECRET, api.clock.now() + 86_400)
-    assert (await api.get(f"{BASE}/a/secret")).json["key"] == new.value != SECRET
+    assert (await api.get(f"{BASE}/a/secret")).json == rotated.json == {"key": new.value}
+    assert new.value != SECRET
 
 
 @pytest.mark.parametrize("document", [{"gracePeriodSeconds": -1}, {"gracePeriodSeconds": 604_801}, {"key": "x"}])

@@ -22,6 +22,7 @@ from gatepost.events.ingest import Ingest
 from gatepost.model import App
 from gatepost.net.deadlines import Deadlines
 from gatepost.stores.base import Accepted, Done, EventIdTaken, NewMessage, Outcome, Refused
+from gatepost.stores.control import EventTypes
 from gatepost.stores.directory import Directory
 
 LIMIT = 40  # bytes of a body that is read
@@ -34,6 +35,7 @@ class Moments:
 
     def __init__(self) -> None:
         self.directory = Directory()
+        self.event_types = EventTypes()
         self.directory.put_app(App(key=1, id=1, name="", uid="shop"))
         self.stored: list[Done] = []
         self.journaled: list[Callable[[str], None]] = []
