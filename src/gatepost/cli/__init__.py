@@ -30,7 +30,7 @@ app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.add_typer(import_.app, name="import", help="Make a gatepost.yaml of other files.")
 app.add_typer(key.app, name="key", help="Keys of consumers.")
-app.add_typer(store.app, name="store", help="Migrate, check and copy the store.")
+app.add_typer(store.app, name="store", help="Migrate, check and copy the store, and change its key.")
 
 
 @app.command()

@@ -1,9 +1,11 @@
-"""`gatepost store`: migrate, check and copy what a node keeps."""
+"""`gatepost store`: migrate, check and copy what a node keeps, and seal it under another key."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +72,41 @@ def copy(source: _Url, target: _Url) -> None:
     print(f"copied {path} to {_shown(target_url)}; set `store` to it, and start")
 
 
+@app.command()
+def rekey(
+    config: Annotated[Path, typer.Option("-c", "--config", help="The configuration file.")] = Path("gatepost.yaml"),
+    to: Annotated[str | None, typer.Option("--to", help="env:NAME or file:PATH that hold the new key.")] = None,
+) -> None:
+    """Seal endpoints' secrets under a new master key: the one of --to, or a new one in the place of the key's file.
+
+    Broken off, it goes on where it was when begun again."""
+    from gatepost.config.loading import load
+    from gatepost.stores import SQLITE, master_key
+
+    loaded = load(config)
+    folder = config.resolve().parent
+    url = loaded.config.store
+    key = master_key(url, folder, loaded.config.encryption_key)
+    if to is None and key.given is not None:
+        raise GatepostError("the file names an `encryption_key`: name the new one with --to env:NAME or --to file:PATH")
+    new = None if to is None else _key(to)
+    now = time.time()
+    if url.startswith(SQLITE):
+        from gatepost.stores import sqlite_sealing
+
+        path = folder / _path(url)
+        if not path.exists():
+            raise GatepostError(f"{path} does not exist")
+        resumed = sqlite_sealing.rekey(str(path), key, new, _sealed, now)
+    else:
+        from gatepost.stores import postgres_sealing
+
+        resumed = asyncio.run(postgres_sealing.rekey(url, key, new, _sealed, now))
+    what = "ended what was begun before" if resumed else "sealed under a new key"
+    where = f"; it is in {key.file}" if new is None else "; set `encryption_key` to it, and start"
+    print(f"{what}{where}")
+
+
 async def _migrate(url: str) -> None:
     from gatepost.stores.postgres_files import Address, check_server, migrate
     from gatepost.stores.postgres_writer import close
@@ -88,9 +125,20 @@ def _progress(table: str, done: int, total: int) -> None:
     print(f"{start}{table:16} {done:>14,} of {total:,}", end=end, file=sys.stderr, flush=True)
 
 
-def _read(text: str) -> str:
-    import os
+def _sealed(endpoints: int) -> None:
+    print(f"{endpoints:,} endpoints", file=sys.stderr, flush=True)
 
+
+def _key(text: str) -> bytes:
+    from gatepost.config import secrets, units
+
+    try:
+        return units.key_bytes(secrets.resolve(text, os.environ, Path.cwd()))
+    except ValueError as error:
+        raise GatepostError(f"--to {error}") from None
+
+
+def _read(text: str) -> str:
     from gatepost.config import secrets, units
 
     try:

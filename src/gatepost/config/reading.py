@@ -283,7 +283,11 @@ def _value_reader(kind: inspect.Type, meta: dict[str, Any]) -> Callable[[Scalar,
 
 
 # What the text of some secrets must look like.
-_FORMS: Final[dict[str, Callable[[str], str]]] = {"sha256": units.sha256, "store": units.store}
+_FORMS: Final[dict[str, Callable[[str], str]]] = {
+    "sha256": units.sha256,
+    "store": units.store,
+    "encryption key": units.encryption_key,
+}
 
 
 def _secret(meta: dict[str, Any]) -> Callable[[Scalar, Reading], secrets.Secret]:

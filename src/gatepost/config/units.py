@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -247,6 +248,22 @@ def sha256(text: str) -> str:
     if not _SHA256.fullmatch(text):
         raise ValueError("must be a SHA-256 in 64 hexadecimal digits; `gatepost key new` prints one")
     return text.lower()
+
+
+def encryption_key(text: str) -> str:
+    key_bytes(text)
+    return text
+
+
+def key_bytes(text: str) -> bytes:
+    """The 32 bytes of a key for AES-256. Raises ValueError with a reason that holds nothing of it."""
+    try:
+        key = bytes.fromhex(text) if len(text) == 64 else b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must hold a key of 32 bytes in base64 or hexadecimal; `openssl rand -base64 32` makes one")
+    return key
 
 
 def readable_file(text: str, folder: Path) -> str:
