@@ -6,6 +6,7 @@ its path and line. What several fields must keep together is checked in `__post_
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -235,6 +236,19 @@ class AppDecl(Strict, frozen=True):
             seen.add(endpoint.uid)
 
 
+class EgressProxy(Strict, frozen=True):
+    """How webhooks leave where not every machine may."""
+
+    url: Secret  # http://, https:// or socks5://[user:password@]host[:port]
+    resolve: Literal["here", "proxy"] = "here"  # who looks up names; what the proxy looks up, it has to guard
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(
+            r"(https?|socks5)://([^@/\s]*@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?", self.url
+        ):
+            raise ValueError("`url` must be http://, https:// or socks5://, then host and port")
+
+
 class Deliveries(Strict, frozen=True):
     schedule: tuple[Seconds, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
     jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
@@ -246,6 +260,8 @@ class Deliveries(Strict, frozen=True):
     payload_cache: Bytes = 67_108_864
     allow_networks: tuple[Network, ...] = ()  # CIDRs that the SSRF guard lets through
     user_agent: str = "Gatepost/{version}"
+    https_only: bool = False
+    proxy: EgressProxy | None = None
     api_url: str = ""  # how receivers reach the control API: what links in thin payloads begin with
 
 

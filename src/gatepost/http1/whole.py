@@ -10,7 +10,7 @@ from gatepost.http1.chunked import ChunkedDecoder
 from gatepost.http1.messages import CHUNKED, UNTIL_CLOSE, Fields
 from gatepost.http1.response import ResponseParser
 
-HEAD_BYTES: Final = 32_768
+HEAD_BYTES: Final = 65_536
 INTERIM: Final = 8  # 1xx heads before the final one
 
 

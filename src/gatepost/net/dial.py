@@ -54,7 +54,7 @@ async def dial(
         except TimeoutError:
             raise _too_slow(f"the name {host} was not resolved within {timeout:g} s") from None
     if guard is not None:
-        addresses = _checked(guard, host, addresses)
+        addresses = permitted(guard, host, addresses)
     addresses = _in_turn(addresses)[:_TRIED]
     reasons: dict[str, None] = {}
     for at, address in enumerate(addresses):
@@ -99,7 +99,8 @@ async def dial_unix(protocol_factory: Callable[[], P], path: str, *, timeout: fl
         ) from None
 
 
-def _checked(guard: Guard, host: str, addresses: Sequence[Address]) -> list[Address]:
+def permitted(guard: Guard, host: str, addresses: Sequence[Address]) -> list[Address]:
+    """Those that the guard lets through. Raises AddressRefused where there were some and it refuses all."""
     allowed: list[Address] = []
     refusal: AddressRefused | None = None
     for address in addresses:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, cast
 
 from gatepost import __version__
@@ -18,6 +18,7 @@ from gatepost.http1.messages import Field, Fields
 from gatepost.http1.whole import Response
 from gatepost.net.dial import dial
 from gatepost.net.guard import Guard
+from gatepost.net.proxy import Proxy, dial_through
 from gatepost.net.resolve import Resolver
 from gatepost.net.tls import client_context
 from gatepost.net.url import Url, parse_url
@@ -43,10 +44,13 @@ class Fetcher:
     """Asks over HTTP/1.1. One serves a whole node. Without a resolver, as where a file is only checked, it asks
     nobody."""
 
-    __slots__ = ("_resolver", "_tls")
+    __slots__ = ("_proxy", "_resolver", "_tls")
 
-    def __init__(self, resolver: Resolver | None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, resolver: Resolver | None, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None
+    ) -> None:
         self._resolver = resolver
+        self._proxy = proxy
         self._tls = tls  # the system's authorities otherwise, loaded when first needed: 20 ms
 
     async def fetch(
@@ -73,12 +77,11 @@ class Fetcher:
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(timeout):
-                _, connection = await dial(
+                connection = await self._dialled(
+                    self._resolver,
+                    there,
                     lambda: _Connection(method.encode(), limit),
-                    there.host,
-                    there.port,
                     tls=(tls or self._default_tls()) if there.tls else None,
-                    resolver=self._resolver,
                     guard=guard,
                     timeout=timeout,
                 )
@@ -92,6 +95,23 @@ class Fetcher:
         finally:
             if connection is not None:
                 connection.drop()
+
+    async def _dialled(
+        self,
+        resolver: Resolver,
+        there: Url,
+        factory: Callable[[], _Connection],
+        *,
+        tls: ssl.SSLContext | None,
+        guard: Guard | None,
+        timeout: float,
+    ) -> _Connection:
+        where = there.host, there.port
+        if self._proxy is None:
+            return (await dial(factory, *where, resolver=resolver, tls=tls, guard=guard, timeout=timeout))[1]
+        return (
+            await dial_through(self._proxy, factory, *where, resolver=resolver, tls=tls, guard=guard, timeout=timeout)
+        )[1]
 
     def _default_tls(self) -> ssl.SSLContext:
         if self._tls is None:

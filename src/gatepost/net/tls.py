@@ -7,6 +7,7 @@ import ssl
 from typing import Final
 
 from gatepost.errors import GatepostError
+from gatepost.net.sessions import ResumingContext
 
 # Forward secrecy and authenticated encryption only; TLS 1.3 has no others.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -49,13 +50,13 @@ def load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
         raise TlsError(f"{cert} and {key} are not a certificate and its key in PEM, without a password") from None
 
 
-def client_context(*, verify: bool = True, ca: str | None = None) -> ssl.SSLContext:
+def client_context(*, verify: bool = True, ca: str | None = None) -> ResumingContext:
     """For upstreams and webhooks. `ca` is a PEM file of the authorities to trust instead of the system's.
 
     `verify=False` accepts every certificate: whoever stands in between can read and change everything.
     Raises TlsError.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ResumingContext()
     _harden(context)
     if not verify:
         context.check_hostname = False

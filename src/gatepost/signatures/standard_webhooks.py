@@ -187,33 +187,33 @@ class _Public:
 
 def _signing_key(secret: str) -> _SigningKey:
     if secret.startswith(SYMMETRIC):
-        return _Hmac(_symmetric(secret))
+        return _Hmac(symmetric_of(secret))
     if secret.startswith(PRIVATE):
-        return _Private(_private(secret))
+        return _Private(private_of(secret))
     raise SignatureError(f"a signing secret must begin with {SYMMETRIC} or {PRIVATE}")
 
 
 def _verifying_key(secret: str) -> _VerifyingKey:
     if secret.startswith(SYMMETRIC):
-        return _Hmac(_symmetric(secret))
+        return _Hmac(symmetric_of(secret))
     if secret.startswith(PUBLIC):
         raw = _decode(secret[len(PUBLIC) :])
         if len(raw) != 32:
             raise SignatureError(f"a {PUBLIC} key must hold 32 bytes")
         return _Public(Ed25519PublicKey.from_public_bytes(raw))
     if secret.startswith(PRIVATE):
-        return _Public(_private(secret).public_key())
+        return _Public(private_of(secret).public_key())
     raise SignatureError(f"a secret must begin with {SYMMETRIC}, {PUBLIC} or {PRIVATE}")
 
 
-def _symmetric(secret: str) -> bytes:
+def symmetric_of(secret: str) -> bytes:
     key = _decode(secret[len(SYMMETRIC) :])
     if not 24 <= len(key) <= 64:
         raise SignatureError(f"a {SYMMETRIC} secret must hold from 24 to 64 bytes")
     return key
 
 
-def _private(secret: str) -> Ed25519PrivateKey:
+def private_of(secret: str) -> Ed25519PrivateKey:
     raw = _decode(secret[len(PRIVATE) :])
     if len(raw) not in (32, 64):
         raise SignatureError(f"a {PRIVATE} key must hold 32 bytes, or 64 with its public key")
