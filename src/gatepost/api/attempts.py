@@ -46,6 +46,7 @@ class MessageStatus(IntEnum):
     PENDING = 1  # failed, to be tried again
     FAIL = 2
     SENDING = 3  # not tried yet
+    CANCELED = 4  # set aside while its endpoint was disabled, or cancelled
 
     @property
     def text(self) -> str:
@@ -62,7 +63,8 @@ class StatusCodeClass(IntEnum):
 
 
 ByStatus: TypeAlias = Annotated[
-    MessageStatus | None, Query(description="0 success, 1 pending, 2 fail, 3 sending. An attempt is 0 or 2.")
+    MessageStatus | None,
+    Query(description="0 success, 1 pending, 2 fail, 3 sending, 4 canceled. An attempt is 0 or 2."),
 ]
 ByCode: TypeAlias = Annotated[
     StatusCodeClass | None, Query(description="The class of the response's status; 0 where none came.")
@@ -234,7 +236,7 @@ def narrowed(
     event_types: list[str] | None,
 ) -> Filter | None:
     """None where nothing can match: an attempt has succeeded or failed, it is never pending."""
-    if status in (MessageStatus.PENDING, MessageStatus.SENDING):
+    if status in (MessageStatus.PENDING, MessageStatus.SENDING, MessageStatus.CANCELED):
         return None
     return msgspec.structs.replace(
         pagination.narrow(at, limit),

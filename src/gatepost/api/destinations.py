@@ -72,6 +72,8 @@ def status_of(delivery: Delivery) -> MessageStatus:
         return MessageStatus.SUCCESS
     if delivery.state is State.PENDING:
         return MessageStatus.PENDING if delivery.tries else MessageStatus.SENDING
+    if delivery.state in (State.SKIPPED, State.CANCELLED):
+        return MessageStatus.CANCELED
     return MessageStatus.FAIL
 
 
