@@ -159,6 +159,25 @@ async def test_both_bodies_are_others_and_whole(gate: Gate, framing: str) -> Non
     assert seen.get(b"content-md5") is None
 
 
+async def test_what_policies_made_of_a_head_does_not_stay_with_the_next_like_it(gate: Gate) -> None:
+    """A head that repeats the one before is not parsed again: what was changed of that must not be taken for it. The
+    length least of all, for then the rest of a body would be read as a request."""
+    requests = [get("/body", method="POST", body=ORDER)] * 2
+    requests += [get("/method?again", method="POST", body=ORDER)] * 2
+    requests += [get("/method?other", method="POST", body=ORDER)] * 2
+    requests += [get("/raw/a", method="POST", body=ORDER)] * 2
+    gate.backend.answer(b'HTTP/1.1 200 OK\r\nContent-Type: text/json\r\nContent-Length: 7\r\n\r\n{"a":1}')
+    client = await gate.say(*requests)
+    assert [(await client.response(b"POST")).status for _ in requests] == [200] * len(requests)
+    seen = [(x.method, x.target, bytes(x.message.body)) for x in await gate.reached()]
+    assert seen == [
+        *[(b"POST", b"/body", b'{"id":4711}')] * 2,
+        *[(b"DELETE", b"/method?again", ORDER)] * 2,
+        *[(b"DELETE", b"/method?other", ORDER)] * 2,
+        *[(b"POST", b"/new/raw/a", ORDER)] * 2,
+    ]
+
+
 async def test_what_cannot_be_transformed_never_leaves_half(gate: Gate) -> None:
     answer = await gate.ask(get("/body", method="POST", body=b"{}"), b"POST")
     assert check_problem(answer)["type"] == "urn:gatepost:problem:body-not-transformed"

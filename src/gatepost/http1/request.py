@@ -96,7 +96,7 @@ class RequestParser:
         self._complete = True
         self._data = self._block = b""  # the last head, and what of it follows the request line
         self._head: RequestHead
-        self._kept: FieldBlock
+        self._kept: tuple[FieldBlock, bytes, bytes, int]  # what of it may be changed, as it came
 
     def on_message_complete(self) -> None:  # llhttp calls it: a head without a body, after which it takes another
         self._complete = True
@@ -108,7 +108,9 @@ class RequestParser:
         """
         if data == self._data:
             head = self._head
-            head.block = self._kept  # a policy may have taken some out
+            # Policies may have changed these for the last request: a framing that stayed so would be the end of another
+            # body than the client's.
+            head.block, head.method, head.target, head.framing = self._kept
             return head
         return self._parse(data)
 
@@ -178,16 +180,18 @@ class RequestParser:
             self._data = data
             self._block = data[end:]
             self._head = head
-            self._kept = fields
+            self._kept = fields, head.method, head.target, head.framing
         return head
 
     def _repeat(self, head: RequestHead) -> None:
         """Another request line before the same fields."""
         last = self._head
-        head.block = self._kept
+        block, _, _, framing = self._kept
+        self._kept = block, head.method, head.target, framing
+        head.block = block
         head.special = last.special
         head.host = last.host
-        head.framing = last.framing
+        head.framing = framing
         head.keep_alive = last.keep_alive
         head.expect_continue = last.expect_continue
         head.upgrade = None
