@@ -20,7 +20,7 @@ from tests.support.rawclient import RawClient, soon
 from gatepost import __version__
 from gatepost.cli import main
 
-COMMANDS = ("serve", "check", "explain", "demo", "version", "key")
+COMMANDS = ("serve", "check", "certificates", "explain", "demo", "version", "import", "key", "store")
 
 
 class Said(NamedTuple):
@@ -121,6 +121,7 @@ def test_every_command_explains_itself(gatepost: Run, command: str) -> None:
 def test_version(gatepost: Run) -> None:
     assert gatepost("version").out.startswith(f"gatepost {__version__} on Python 3.")
     assert gatepost("version", "--short").out == f"{__version__}\n"
+    assert gatepost("--version").out == gatepost("version").out
 
 
 # Called wrongly.
@@ -131,7 +132,6 @@ def test_version(gatepost: Run) -> None:
     [
         (["nope"], "no such command 'nope'"),
         (["serve", "--nope"], "no such option: --nope"),
-        (["check"], "missing argument 'file'"),
         (["explain", "GET"], "missing argument 'url'"),
         (["explain", "GET", "/", "-H", "nocolon"], "'nocolon' is no header; write -H 'Name: value'"),
     ],
@@ -145,7 +145,9 @@ def test_called_wrongly_it_is_one_line_and_exit_code_2(gatepost: Run, arguments:
 # Files that cannot be read.
 
 
-@pytest.mark.parametrize("command", [("check",), ("serve", "-c"), ("explain", "GET", "/", "-c")], ids=lambda c: c[0])
+@pytest.mark.parametrize(
+    "command", [("check",), ("certificates",), ("serve", "-c"), ("explain", "GET", "/", "-c")], ids=lambda c: c[0]
+)
 def test_a_file_that_is_not_there(gatepost: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
     line = gatepost(*command, "none.yaml", cwd=tmp_path).one_line()
     assert line == "gatepost: none.yaml: cannot be read: No such file or directory"
@@ -189,7 +191,15 @@ def test_a_file_that_is_no_good_yaml(gatepost: Run, tmp_path: Path, text: bytes,
 def test_a_good_file_is_told_in_one_line(gatepost: Run, tmp_path: Path) -> None:
     said = gatepost("check", write(tmp_path, SHOP))
     assert (said.code, said.err) == (0, "")
-    assert said.out.endswith("good: 3 routes, 1 services, 0 consumers\n")
+    assert said.out.endswith("good: 3 routes, 1 service, 0 consumers\n")
+
+
+@pytest.mark.parametrize(
+    "command", [("check",), ("certificates",), ("explain", "GET", "/orders/5")], ids=lambda c: c[0]
+)
+def test_the_file_of_the_folder_need_not_be_named(gatepost: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    write(tmp_path, SHOP)
+    assert gatepost(*command, cwd=tmp_path).code == 0
 
 
 def test_every_fault_is_told_at_once_in_the_order_of_the_file(gatepost: Run, tmp_path: Path) -> None:
@@ -278,6 +288,25 @@ def test_explain_says_which_route_or_why_none(
         assert words in said.out, said.out
 
 
+def test_explain_has_policies_in_the_order_that_a_request_meets(gatepost: Run, tmp_path: Path) -> None:
+    text = """\
+services: {a: {targets: ["http://h"]}, b: {targets: ["http://i"]}}
+routes:
+  r:
+    match: {path: /x}
+    service: a
+    policies:
+      - cache: {}
+      - version: {header: X-V, versions: {v1: {}, v2: {service: b}}}
+      - rate_limit: {limit: 1, window: 1m}
+      - api_key: {}
+      - cors: {origins: ["https://shop.example"]}
+"""
+    said = gatepost("explain", "GET", "/x", "-c", write(tmp_path, text))
+    assert "policies:    cors, api_key, rate_limit, version, cache\n" in said.out
+    assert "b for version v2\n" in said.out
+
+
 async def test_what_a_terminal_cannot_show_is_no_error(tmp_path: Path) -> None:
     file = write(tmp_path, SHOP)
     said = await process("explain", "GET", "/orders/5", "-c", file, PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
@@ -292,6 +321,16 @@ async def test_an_output_that_takes_nothing_is_one_line(tmp_path: Path) -> None:
         )
         _, err = await soon(process.communicate(), "the end of the command", 30)
     assert (process.returncode, err) == (1, b"gatepost: No space left on device\n")
+
+
+# store
+
+
+def test_a_store_that_is_not_there_is_not_made_by_looking(gatepost: Run, tmp_path: Path) -> None:
+    assert (
+        gatepost("store", "check", "sqlite:///none.db", cwd=tmp_path).one_line() == "gatepost: none.db does not exist"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 # key new

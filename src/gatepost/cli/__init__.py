@@ -33,6 +33,18 @@ app.add_typer(key.app, name="key", help="Keys of consumers.")
 app.add_typer(store.app, name="store", help="Migrate, check and copy the store, and change its key.")
 
 
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    number: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    if number:
+        version()
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
 @app.command()
 def version(short: Annotated[bool, typer.Option("--short", help="The number alone.")] = False) -> None:
     """Say which version this is."""

@@ -15,7 +15,7 @@ DAY: Final = 86_400.0
 
 
 def certificates(
-    file: Annotated[Path, typer.Argument(help="The configuration file.")],
+    file: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("gatepost.yaml"),
     days: Annotated[
         int | None, typer.Option(min=0, help="Exit code 1 if one of them ends within so many days.")
     ] = None,

@@ -11,7 +11,7 @@ from gatepost.config.loading import Loaded, load, load_sound
 from gatepost.errors import ConfigError, ConfigIssue
 
 
-def check(file: Annotated[Path, typer.Argument(help="The configuration file.")]) -> None:
+def check(file: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("gatepost.yaml")) -> None:
     """Check a configuration file: every fault at once, with its path and line. Exit code 1 if there is one."""
     from gatepost.compile import check as compile_and_check
 
@@ -30,6 +30,9 @@ def check(file: Annotated[Path, typer.Argument(help="The configuration file.")])
     if faults or sound is None:
         raise ConfigError(str(file), faults)
     config = sound.config
-    print(
-        f"{file}: good: {len(config.routes)} routes, {len(config.services)} services, {len(config.consumers)} consumers"
-    )
+    counts = (_count(len(config.routes), "route"), _count(len(config.services), "service"))
+    print(f"{file}: good: {', '.join(counts)}, {_count(len(config.consumers), 'consumer')}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

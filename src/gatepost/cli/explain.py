@@ -69,14 +69,35 @@ def _head(method: str, url: str, headers: list[str]) -> bytes:
 def _describe(config: Config, name: str, params: dict[str, str]) -> None:
     route = config.routes[name]
     service = config.services[route.service]
-    policies = [field for use in route.policies for field in use.__struct_fields__ if getattr(use, field) is not None]
     print(f"route:       {name}")
     print(f"parameters:  {', '.join(f'{k}={v}' for k, v in params.items()) or 'none'}")
-    print(f"policies:    {', '.join(policies) or 'none'}")
+    print(f"policies:    {', '.join(_in_order(config, name)) or 'none'}")
     print(f"emits:       {', '.join(entry.event_type for entry in route.emit) or 'nothing'}")
     where = ", ".join(target.url for target in service.targets) or service.asgi or "mocks"
     print(f"service:     {route.service} → {where}")
     for part in route.split:
         print(f"             {part.service} for {part.when or f'{part.percent:g} %'}")
+    for use in route.policies:
+        for version, declared in use.version.versions.items() if use.version is not None else ():
+            if declared.service is not None:
+                print(f"             {declared.service} for version {version}")
     if route.mirror is not None:
         print(f"mirror:      {route.mirror.service}, {route.mirror.percent:g} %")
+
+
+def _in_order(config: Config, name: str) -> list[str]:
+    """The names of a route's policies as a request meets them: by phase, and within one as the file has them."""
+    from gatepost.policies import build_policy
+    from gatepost.policies.base import PolicyContext
+    from gatepost.policies.logins import logins_of
+    from gatepost.policies.states import States
+    from gatepost.stores.access import Access
+
+    context = PolicyContext(name, Access(config.consumers, config.plans), States(), logins=logins_of(config.consumers))
+    met = [
+        (build_policy(use, context).phase, field)
+        for use in config.routes[name].policies
+        for field in use.__struct_fields__
+        if getattr(use, field) is not None
+    ]
+    return [field for _, field in sorted(met, key=lambda each: each[0])]

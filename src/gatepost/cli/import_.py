@@ -66,6 +66,7 @@ def _give(imported: Imported, output: Path | None, report: str) -> None:
         sys.stdout.write(imported.text)
     else:
         output.write_text(imported.text)
+        print(f"wrote {output}; `gatepost check {output}` says whether it is complete")
     if report == "json":
         import msgspec
 

@@ -49,6 +49,8 @@ def check(store: _Url) -> None:
     from gatepost.stores.checking import check_postgres, check_sqlite
 
     url = _read(store)
+    if url.startswith("sqlite:") and not Path(_path(url)).exists():
+        raise GatepostError(f"{_path(url)} does not exist")  # looking for a store makes none
     found = check_sqlite(_path(url)) if url.startswith("sqlite:") else asyncio.run(check_postgres(url))
     for table, rows in found.rows.items():
         print(f"{table:16} {rows:>14,}")
