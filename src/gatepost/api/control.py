@@ -96,7 +96,7 @@ def create_api(
         redirect_slashes=False,  # a redirect would be followed by some clients as a GET
     )
     errors.install(api)
-    api.add_middleware(Idempotency, clock=clock)
+    api.add_middleware(Idempotency, clock=clock, store=store)
     api.state.callers = Callers(store, clock, access or (lambda: Access(stored=store.access)), notices)
     api.state.context = Context(store, clock, guard or Guard(), deliveries, cache=cache, ingest=ingest)
     for module in NOUNS:

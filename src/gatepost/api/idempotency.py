@@ -1,40 +1,62 @@
 """A POST that is sent again with the same `idempotency-key` gets the first one's answer.
 
-Svix's SDKs put a key on every POST and repeat it when an answer does not come: without this, a lost answer to "create
-endpoint" would make two. Kept in memory, for these are few: creating a message, the one POST that is many, keeps its
-keys in the store (`events/create.py`), and never comes here.
+Svix's SDKs put a key on every POST (`auto_…`) and repeat it when an answer does not come: without this, a lost answer
+to "create endpoint" would make two. Those are kept in memory for ten minutes; keys that a client chose for twelve
+hours, in the store, so that a restart or another node does not forget them. Answers that show a secret stand in memory
+only.
+
+Creating a message, the one POST that is many, keeps its keys in its own transaction (`events/create.py`), and never
+comes here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Final
+import re
+from typing import Final, Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gatepost.api.errors import Fault, unprocessable
+from gatepost.api.errors import RETRY_AFTER, Fault, refusal, unprocessable
 from gatepost.clock import Clock
+from gatepost.errors import StoreUnavailable
+from gatepost.stores.control import KeptAnswer
 
-KEPT: Final = 10_000  # answers
+KEPT: Final = 10_000  # answers in memory
 SECONDS: Final = 43_200.0  # how long an answer is kept: twelve hours, as for messages
-LONGEST_BODY: Final = 1_048_576  # bytes; a longer one is passed on without a key's protection
+AUTO: Final = "auto_"  # keys that a client's library made for one request and its repetitions
+AUTO_SECONDS: Final = 600.0
+LONGEST_BODY: Final = 33_554_432  # bytes; a longer one is passed on without a key's protection
+LONGEST_ANSWER: Final = 1_048_576  # bytes; a longer one stands in memory only
+
+# Where answers show a key, a token or a secret.
+_SECRETS: Final = re.compile(r"/api/v1/(?:consumer|auth)/|/secret/rotate$").search
+
+
+class Answers(Protocol):
+    """The part of the store that is needed here."""
+
+    async def keep_answer(self, place: bytes, answer: KeptAnswer, expires: float) -> None: ...
+    async def kept_answer(self, place: bytes) -> KeptAnswer | None: ...
 
 
 class Idempotency:
     """An ASGI application around another one."""
 
-    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, clock: Clock, store: Answers) -> None:
         self._app = app
         self._clock = clock
-        self._first: dict[tuple[str, bytes, str], _First] = {}  # the oldest first
+        self._store = store
+        self._first: dict[bytes, _First] = {}  # the oldest first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        key = Headers(scope=scope).get("idempotency-key")
+        headers = Headers(scope=scope)
+        key = headers.get("idempotency-key")
         if not key or len(key) > 256:
             await self._app(scope, receive, send)  # too long: refused there
             return
@@ -44,41 +66,61 @@ class Idempotency:
         if body is None:
             await self._app(scope, replay, send)
             return
-        place = (scope["path"], scope["query_string"], key)
+        place = _place(scope, headers, key)
         digest = hashlib.sha256(body).digest()
         while (first := self._known(place)) is not None:
             if first.digest != digest:
-                reason = "This idempotency-key was used with another body. Use a new key for a new request."
-                await unprocessable([Fault(("header", "idempotency-key"), reason)])(scope, receive, send)
+                await _OTHER_BODY(scope, receive, send)
                 return
             await first.over.wait()
             if first.answer:
-                for message in first.answer:
-                    await send(message)
+                await _give(first.answer, send)
                 return
             # The first one failed and was forgotten: this one takes its place, unless another already did.
-        first = self._first[place] = _First(digest, self._clock.monotonic() + SECONDS)
+        lasting = not key.startswith(AUTO) and _SECRETS(scope["path"]) is None
+        seconds = AUTO_SECONDS if key.startswith(AUTO) else SECONDS
+        first = self._first[place] = _First(digest, self._clock.monotonic() + seconds)
         self._trim()
         try:
-            answer: list[Message] = []
+            kept = await self._store.kept_answer(place) if lasting else None
+            if kept is not None:
+                first.digest = kept.digest
+                first.answer = _messages(kept)
+            else:
+                answer: list[Message] = []
 
-            async def record(message: Message) -> None:
-                answer.append(message)
-                try:
-                    await send(message)
-                except OSError:
-                    pass  # this client has left; the answer is there when it asks again
+                async def record(message: Message) -> None:
+                    answer.append(message)
 
-            await self._app(scope, replay, record)
-            # What failed for want of us, and what the request got wrong, may be tried again.
-            if answer and answer[0]["status"] < 300:
-                first.answer = answer
+                await self._app(scope, replay, record)
+                # What failed for want of us, and what the request got wrong, may be tried again.
+                if answer and answer[0]["status"] < 300:
+                    if lasting:
+                        await self._keep(place, digest, answer)
+                    first.answer = answer
+        except StoreUnavailable as error:
+            detail = f"The store cannot be asked now: {error}. Nothing was changed; send the request again."
+            await refusal(503, "unavailable", detail, {"retry-after": RETRY_AFTER})(scope, receive, send)
+            return
         finally:
             if not first.answer and self._first.get(place) is first:
                 del self._first[place]
             first.over.set()
+        if first.digest != digest:
+            await _OTHER_BODY(scope, receive, send)
+        else:
+            await _give(first.answer or answer, send)
 
-    def _known(self, place: tuple[str, bytes, str]) -> _First | None:
+    async def _keep(self, place: bytes, digest: bytes, answer: list[Message]) -> None:
+        body = b"".join(message.get("body", b"") for message in answer)
+        if len(body) <= LONGEST_ANSWER:
+            kept = KeptAnswer(digest, answer[0]["status"], body)
+            try:
+                await self._store.keep_answer(place, kept, self._clock.now() + SECONDS)
+            except StoreUnavailable:
+                pass  # what was asked is done, and memory has the answer
+
+    def _known(self, place: bytes) -> _First | None:
         first = self._first.get(place)
         if first is not None and first.until <= self._clock.monotonic():
             del self._first[place]
@@ -88,6 +130,16 @@ class Idempotency:
     def _trim(self) -> None:
         while len(self._first) > KEPT:
             del self._first[next(iter(self._first))]
+
+
+_OTHER_BODY: Final = unprocessable(
+    [
+        Fault(
+            ("header", "idempotency-key"),
+            "This idempotency-key was used with another body. Use a new key for a new request.",
+        )
+    ]
+)
 
 
 class _First:
@@ -100,6 +152,30 @@ class _First:
         self.until = until
         self.over = asyncio.Event()
         self.answer: list[Message] = []
+
+
+def _place(scope: Scope, headers: Headers, key: str) -> bytes:
+    """Who asked for what, under which key."""
+    parts = (scope["path"].encode(), scope["query_string"], headers.get("authorization", "").encode(), key.encode())
+    return hashlib.sha256(b"\0".join(parts)).digest()
+
+
+def _messages(kept: KeptAnswer) -> list[Message]:
+    fields = [(b"content-length", b"%d" % len(kept.body))]
+    if kept.body:
+        fields.append((b"content-type", b"application/json"))
+    return [
+        {"type": "http.response.start", "status": kept.status, "headers": fields},
+        {"type": "http.response.body", "body": kept.body},
+    ]
+
+
+async def _give(answer: list[Message], send: Send) -> None:
+    for message in answer:
+        try:
+            await send(message)
+        except OSError:
+            return  # this client has left; the answer is there when it asks again
 
 
 class _Replay:

@@ -16,9 +16,11 @@ from tests.support.exchanges import RecordingDownstream, make_exchange
 
 from gatepost import log
 from gatepost.api import OPEN_PATHS, idempotency
+from gatepost.api.control import create_api
 from gatepost.api.idempotency import Idempotency
 from gatepost.clock import ManualClock
 from gatepost.errors import StoreUnavailable
+from gatepost.stores.control import KeptAnswer
 from gatepost.upstream.asgi import AsgiHandler
 
 APPS = "/api/v1/app"
@@ -171,7 +173,7 @@ async def test_an_answer_that_its_client_did_not_wait_for_is_there_when_it_asks_
         await send({"type": "http.response.start", "status": 201, "headers": []})
         await send({"type": "http.response.body", "body": b"made"})
 
-    kept = Idempotency(app, ManualClock())
+    kept = Idempotency(app, ManualClock(), Answers())
     scope = {
         "type": "http",
         "method": "POST",
@@ -204,14 +206,13 @@ async def test_a_failure_wakes_those_who_waited_for_it_and_one_of_them_tries() -
         await send({"type": "http.response.start", "status": 201, "headers": []})
         await send({"type": "http.response.body", "body": b"made"})
 
-    client = AsgiClient(Idempotency(app, ManualClock()), {"idempotency-key": "k"})
+    client = AsgiClient(Idempotency(app, ManualClock(), Answers()), {"idempotency-key": "k"})
     waiting = [asyncio.ensure_future(client.post("/")) for _ in range(4)]
     await asyncio.sleep(0)
     go.set()
     async with asyncio.timeout(5):
-        first, *others = await asyncio.gather(*waiting, return_exceptions=True)
-    assert isinstance(first, StoreUnavailable)
-    assert [not isinstance(other, BaseException) and other.status for other in others] == [201, 201, 201]
+        first, *others = await asyncio.gather(*waiting)
+    assert [reply.status for reply in (first, *others)] == [503, 201, 201, 201]
     assert calls == 2
 
 
@@ -221,10 +222,56 @@ async def test_the_memory_for_answers_is_bounded(monkeypatch: pytest.MonkeyPatch
         await send({"type": "http.response.body", "body": b"made"})
 
     monkeypatch.setattr(idempotency, "KEPT", 3)
-    kept = Idempotency(app, ManualClock())
+    kept = Idempotency(app, ManualClock(), Answers())
     for number in range(10):
         await AsgiClient(kept, {"idempotency-key": str(number)}).post("/")
-    assert [key for _, _, key in kept._first] == ["7", "8", "9"]
+    assert len(kept._first) == 3
+
+
+async def test_keys_that_a_library_made_are_kept_for_ten_minutes(api: Api) -> None:
+    key = {"idempotency-key": "auto_1"}
+    for seconds in (0.0, idempotency.AUTO_SECONDS - 1):
+        api.clock.advance(seconds)
+        await api.post(APPS, {"name": "x"}, headers=key)
+    assert len(api.store.directory.apps) == 1
+    api.clock.advance(1)
+    await api.post(APPS, {"name": "x"}, headers=key)
+    assert len(api.store.directory.apps) == 2
+
+
+async def test_an_answer_is_given_again_after_a_restart_and_one_with_a_secret_stands_on_no_disk(api: Api) -> None:
+    key = {"idempotency-key": "k"}
+    first = await api.post(APPS, {"name": "x", "uid": "a"}, headers=key)
+    await api.post(f"{APPS}/a/endpoint", {"url": URL, "uid": "e"})
+    rotated = f"{APPS}/a/endpoint/e/secret/rotate"
+    secret = (await api.post(rotated, {}, headers=key)).json["key"]
+    assert (await api.post(rotated, {}, headers=key)).json["key"] == secret
+    reborn = AsgiClient(create_api(api.store, clock=api.clock, version="1"))
+    again = await reborn.post(APPS, {"name": "x", "uid": "a"}, headers=key)
+    assert (again.status, again.body) == (first.status, first.body)
+    assert (await reborn.post(APPS, {"name": "y"}, headers=key)).status == 422
+    assert (await reborn.post(rotated, {}, headers=key)).json["key"] != secret
+
+
+async def test_one_key_of_two_callers_is_two(api: Api) -> None:
+    answers = [
+        await api.post(APPS, {"name": "x"}, headers={"idempotency-key": "k", "authorization": f"Bearer {who}"})
+        for who in "ab"
+    ]
+    assert answers[0].json["id"] != answers[1].json["id"]
+
+
+class Answers:
+    """What a store keeps, as long as it lives."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, KeptAnswer] = {}
+
+    async def keep_answer(self, place: bytes, answer: KeptAnswer, expires: float) -> None:
+        self._kept.setdefault(place, answer)
+
+    async def kept_answer(self, place: bytes) -> KeptAnswer | None:
+        return self._kept.get(place)
 
 
 # the documents
