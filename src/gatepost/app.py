@@ -24,6 +24,7 @@ from gatepost import __version__, log
 from gatepost.analytics.keeper import Keeper
 from gatepost.analytics.meter import Meter
 from gatepost.analytics.scrape import Scrape
+from gatepost.analytics.telemetry import Telemetry, open_telemetry
 from gatepost.api.control import OPEN_PATHS, create_api
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
@@ -71,11 +72,12 @@ _T = TypeVar("_T")
 _P = TypeVar("_P")
 
 SWITCH_INTERVAL: Final = 0.0005  # seconds; in a busy loop it takes a commit from 6.0 to 1.3 ms
+MOMENT: Final = 1.0  # seconds that telemetry has at least to send what is left
 WATCH: Final = 1.0  # seconds between two looks at the configuration file
 COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the loop
 
 # What only a restart changes.
-_FIXED: Final = ("store", "admin_token_file", "deliveries", "notices", "analytics", "access_log")
+_FIXED: Final = ("store", "admin_token_file", "deliveries", "notices", "analytics", "access_log", "telemetry")
 
 
 class Node:
@@ -160,9 +162,12 @@ class Node:
 
         self.meter = self._meter_of(config)
         self.keeper = Keeper(self.store, self.meter, config.analytics, clock) if self.meter is not None else None
+        self.telemetry = self._telemetry_of(config)
         for listener in config.listen.traffic:
             self._open(listener, self.traffic.snapshot, self.access_log)
-            self.gates[-1].meter = self.meter
+            self.gates[-1].meter = self.telemetry or self.meter
+            if config.telemetry is not None and config.telemetry.traces.enabled:
+                self.gates[-1].trace(config.telemetry.traces.sample)
         self._open(config.listen.control, control, None)
         for listening in self.listening:
             await listening.open()
@@ -172,7 +177,9 @@ class Node:
         self.upkeep.start()
         if self.keeper is not None:
             self.keeper.start()
-        self.vitals.start(self.listening, self.store, self.deliveries, self.meter, self.access_log)
+        self.vitals.start(self.listening, self.store, self.deliveries, self.meter, self.access_log, self.telemetry)
+        if self.telemetry is not None:
+            self.telemetry.start()
         gc.collect()
         gc.freeze()  # what a node is made of lives as long as it does
         log.event(
@@ -208,6 +215,19 @@ class Node:
     def _meter_of(self, config: Config) -> Meter | None:
         limit = config.analytics.buffer_samples
         return Meter(SystemClock(), limit=limit, listener=self.vitals.traffic) if config.analytics.enabled else None
+
+    def _telemetry_of(self, config: Config) -> Telemetry | None:
+        if config.telemetry is None:
+            return None
+
+        def pattern_of(route: str) -> str | None:
+            declared = self.loaded.config.routes.get(route)
+            return declared.match.path if declared is not None else None
+
+        return open_telemetry(
+            config.telemetry, __version__, asyncio.get_running_loop(),
+            pattern_of=pattern_of, values=self.vitals.metrics, beside=self.meter,
+        )  # fmt: skip
 
     def _live_of(self, loaded: Loaded) -> Live | None:
         """Raises ConfigError."""
@@ -390,6 +410,8 @@ class Node:
         await self.upkeep.stop()
         if self.keeper is not None:
             await self.keeper.stop()
+        if self.telemetry is not None:
+            await self.telemetry.stop(max(MOMENT, until - time.monotonic()))
         self.vitals.stop()
         self.notices.close()
         await self.store.close()

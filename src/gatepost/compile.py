@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from gatepost.analytics import telemetry
 from gatepost.config import schema
 from gatepost.config.loading import Loaded
 from gatepost.config.schema import Config
@@ -135,6 +136,7 @@ def compile_traffic(
         _add_live(router, config, Route(LIVE_ROUTE, ground.live), faults)
     _ties(router, faults)
     errors = _errors(config, faults)
+    _telemetry(config, faults)
     faults.raise_any()
     snapshot = Snapshot(router, config.limits, trusted(config), errors)
     return Traffic(snapshot, upstreams, surroundings.access, applications)
@@ -163,6 +165,7 @@ def check(file: str, loaded: Loaded) -> Router[str]:
         _add_live(router, config, LIVE_ROUTE, faults)
     _ties(router, faults)
     _errors(config, faults)
+    _telemetry(config, faults)
     faults.raise_any()
     return router
 
@@ -398,6 +401,11 @@ def _errors(config: Config, faults: Faults) -> ErrorTemplates | None:
             except GatepostError as error:
                 faults.add(f"errors.{status}.{media_type}", error)
     return ErrorTemplates(out) if out else None
+
+
+def _telemetry(config: Config, faults: Faults) -> None:
+    for setting, reason in telemetry.faults_of(config.telemetry):
+        faults.add(f"telemetry{setting}", reason)
 
 
 def _add(router: Router[_T], name: str, decl: schema.Route, value: _T, faults: Faults) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gatepost.analytics.meter import Meter
 from gatepost.analytics.metrics import Metric, Traffic, one, process_metrics
 from gatepost.analytics.scrape import Pulse
+from gatepost.analytics.telemetry import Telemetry
 from gatepost.deliveries.engine import Deliveries
 from gatepost.server.listener import Listening
 from gatepost.server.records import AccessLog
@@ -30,12 +31,14 @@ class Vitals:
         deliveries: Deliveries,
         meter: Meter | None,
         access_log: AccessLog | None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._listening = listening
         self._store = store
         self._deliveries = deliveries
         self._meter = meter
         self._access_log = access_log
+        self._telemetry = telemetry
         self._pulse.start()
 
     def stop(self) -> None:
@@ -58,6 +61,7 @@ class Vitals:
         dropped = [
             ("", (("what", "access records"),), float(self._access_log.lost if self._access_log is not None else 0)),
             ("", (("what", "analytics samples"),), float(self._meter.dropped if self._meter is not None else 0)),
+            ("", (("what", "telemetry"),), float(self._telemetry.dropped if self._telemetry is not None else 0)),
         ]
         return [
             Metric("gatepost_info", "gauge", "Which version this is.", one(1, ("version", self._version))),

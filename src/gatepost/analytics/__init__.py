@@ -5,6 +5,7 @@
 - `meter.py`     takes a sample from each exchange that ends, adds samples up off the hot moment. Start here.
 - `keeper.py`    writes minutes to the store, rolls them up to hours and days, deletes what is old.
 - `reading.py`   answers questions from all three resolutions.
+- `telemetry.py` OpenTelemetry: what ended, in batches, to threads; `otlp_spans.py` and `otlp_metrics.py` are these.
 - `metrics.py`   what Prometheus reads: names, kinds, text. Pure. `scrape.py` answers with it, and watches the loop.
 
     exchange ends ─► one tuple ─► cells of this minute ─► the store, each minute ─► hours ─► days

@@ -14,6 +14,7 @@ import msgspec
 from gatepost.config.policies import PolicyUse
 from gatepost.config.secrets import Secret as SecretText
 from gatepost.config.services import Mirror, RouteTimeouts, Service, SplitPart
+from gatepost.config.telemetry import Telemetry
 from gatepost.config.values import (
     Address,
     Bytes,
@@ -340,4 +341,5 @@ class Config(Strict, frozen=True):
     notices: Notices = Notices()
     analytics: Analytics = Analytics()
     access_log: AccessLog = AccessLog()
+    telemetry: Telemetry | None = None  # OpenTelemetry; none: nothing is sent
     shutdown: Shutdown = Shutdown()

@@ -16,6 +16,11 @@ from gatepost.net.addresses import plain
 _REQUEST_ID: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+/=")
 _HEX: Final = frozenset(b"0123456789abcdef")
 
+# In `traceparent: 00-<trace id>-<parent id>-<flags>`.
+_TRACE: Final = slice(16, 48)
+_SPAN: Final = slice(49, 65)
+_TRACE_FLAGS: Final = slice(66, 68)
+
 
 class Client(NamedTuple):
     address: str
@@ -74,6 +79,16 @@ def trace_lines(special: Fields, begins: bytes) -> bytes:
     if state:
         return b"traceparent: %b\r\ntracestate: %b\r\n" % (parent, b",".join(state))
     return b"traceparent: %b\r\n" % parent
+
+
+def next_trace_lines(special: Fields, begins: bytes) -> bytes:
+    """The same where the gateway has a span of its own: the client's trace and its sampling go on, the parent is the
+    span of `begins` (W3C trace context §3.3.1.3, "Update parent-id")."""
+    line = trace_lines(special, begins)
+    if line is begins:
+        return begins
+    span = begins[_SPAN]
+    return b"traceparent: 00-%b-%b-%b\r\n%b" % (line[_TRACE], span, line[_TRACE_FLAGS], line.partition(b"\r\n")[2])
 
 
 def _valid_trace(value: bytes) -> bool:

@@ -40,7 +40,7 @@ from gatepost.http1.request import END_OF_HEAD, RequestParser, check_unfinished
 from gatepost.net.addresses import plain
 from gatepost.net.deadlines import NEVER
 from gatepost.net.proxy_protocol import parse as parse_proxy_header
-from gatepost.server.clients import stranger, through_proxy, trace_lines
+from gatepost.server.clients import next_trace_lines, stranger, through_proxy, trace_lines
 from gatepost.server.departure import Departure
 from gatepost.server.gate import Gate
 from gatepost.server.refusals import METHOD_NOT_ALLOWED, NOT_FOUND, TOO_MANY, cut_off, too_large, too_slow
@@ -283,10 +283,12 @@ class Connection(asyncio.Protocol):
         x = self._open(head)
         self._requests += 1
         host = head.host
-        if len(head.special) > 1:
+        if len(head.special) > 1 and not gate.traced:
             x.trace = trace_lines(head.special, x.trace)
         if snapshot.is_trusted is not None and snapshot.is_trusted(self._peer):
             x.trusted = True
+            if gate.traced:
+                x.trace = next_trace_lines(head.special, x.trace)
             client, x.scheme, host = through_proxy(self._peer, x.scheme, host, head.special, snapshot.is_trusted)
             x.client = client.address
             x.forwarding = client.forwarding

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from email.utils import formatdate
+from random import random
 from typing import Final, Protocol
 
 from gatepost.config.schema import Limits
@@ -79,6 +80,22 @@ class Identities:
 _LOW: Final = [b"%02x" % n for n in range(256)]
 
 
+class SampledIdentities(Identities):
+    """A share of the traces is sampled, and says so; upstreams go by it."""
+
+    __slots__ = ("_share",)
+
+    def __init__(self, share: float) -> None:
+        """`share` from 0 to 1."""
+        super().__init__()
+        self._share = share
+
+    def next(self) -> tuple[bytes, bytes]:
+        request_id, line = super().next()
+        sampled = random() < self._share  # noqa: S311 -- nothing is kept safe by it
+        return request_id, line if sampled else line[:-4] + b"00\r\n"
+
+
 class Gate:
     """One listener's connections: their shared settings, their count, and their end."""
 
@@ -100,6 +117,7 @@ class Gate:
         "recorder",
         "scheme",
         "snapshot",
+        "traced",
         "trailers",
     )
 
@@ -120,6 +138,7 @@ class Gate:
         self.hsts = b""  # the line that says so, with its CRLF (RFC 6797)
         self.recorder = recorder
         self.meter: Recorder | None = None  # hears of every exchange, whatever `access_log` says
+        self.traced = False  # exchanges have spans of their own: only a trusted peer's trace goes on
         self.connections: set[Member] = set()
         self.draining = False
         self.empty: Callable[[], None] | None = None  # called when the last connection of a draining gate ends
@@ -128,6 +147,12 @@ class Gate:
         self._date = b""
         self._date_until = 0.0
         self.use(snapshot)
+
+    def trace(self, share: float) -> None:
+        """From the next head on exchanges have spans of their own; of traces that begin here a share is sampled."""
+        self.traced = True
+        if share < 1:
+            self.identities = SampledIdentities(share)
 
     def use(self, snapshot: Snapshot) -> None:
         """From the next head on. Exchanges under way keep the snapshot they began with."""
