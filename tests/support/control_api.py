@@ -11,7 +11,7 @@ from tests.support.asgi import AsgiClient, Reply
 from tests.support.stores import a_message, accepted, an_attempt, completed
 
 from gatepost import ids
-from gatepost.api import create_api
+from gatepost.api.control import create_api
 from gatepost.clock import ManualClock
 from gatepost.lifecycle import State
 from gatepost.model import App, Endpoint

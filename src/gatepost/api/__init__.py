@@ -3,7 +3,8 @@
 The webhook part speaks Svix's contract: same paths, fields, iterators and error bodies, so that its SDKs work with
 `server_url` changed. docs/api.md tells what is the same and what is not.
 
-- `control.py`: `create_api`, the FastAPI application; `OPEN_PATHS`, what needs no token.
+- `control.py`: `create_api`, the FastAPI application. `late.py` loads it when it is first asked for; `paths.py` holds
+  what the listener must know before.
 - One file a noun: `apps.py`, `endpoints.py` (with `endpoint_headers.py`, `endpoint_secrets.py`), `messages.py`,
   `attempts.py`, `destinations.py` (what a message was sent to, what an endpoint was sent), `health.py`.
 - Who calls the gateway: `consumers.py`, `keys.py`, `plans.py`, with `callers.py` (what they share) and `problems.py`
@@ -15,9 +16,3 @@ The webhook part speaks Svix's contract: same paths, fields, iterators and error
 The token is not checked here but by the policy `admin_token` on the listener's routes, and messages are created by
 `events/create.py`: that is the hot path, and the framework is not on it.
 """
-
-from __future__ import annotations
-
-from gatepost.api.control import OPEN_PATHS, create_api
-
-__all__ = ["OPEN_PATHS", "create_api"]

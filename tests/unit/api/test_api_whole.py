@@ -15,9 +15,10 @@ from tests.support.control_api import URL, Api
 from tests.support.exchanges import RecordingDownstream, make_exchange
 
 from gatepost import log
-from gatepost.api import OPEN_PATHS, idempotency
+from gatepost.api import idempotency
 from gatepost.api.control import create_api
 from gatepost.api.idempotency import Idempotency
+from gatepost.api.paths import OPEN_PATHS
 from gatepost.clock import ManualClock
 from gatepost.errors import StoreUnavailable
 from gatepost.stores.control import KeptAnswer

@@ -1,0 +1,12 @@
+"""Paths of the control API that its listener must know before the rest of it is loaded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPENAPI_PATH: Final = "/api/v1/openapi.json"
+DOCS_PATH: Final = "/docs"
+PORTAL_PATH: Final = "/portal"
+
+# What the listener lets through without the admin token: nothing of it tells anything about this installation.
+OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH, PORTAL_PATH)
