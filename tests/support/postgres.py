@@ -44,7 +44,7 @@ class PostgresServer:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = self._start(log)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60  # recovery, on a busy machine
         while subprocess.run(
             [self._binaries / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)], check=False
         ).returncode:
