@@ -153,6 +153,18 @@ async def test_a_check_that_hangs_ends_with_its_time_out_and_leaves_no_connectio
         assert upstream.targets[0].busy == 0
 
 
+async def test_no_exchange_can_get_the_connection_of_a_check_which_ends_with_it(backends: list[Backend]) -> None:
+    backends[0].answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")  # a target that would keep it
+    async with upstream_of(Service(targets=(ServiceTarget(url=backends[0].url),))) as upstream:
+        target = upstream.targets[0]
+        checking = asyncio.ensure_future(check(upstream, target, HealthCheck()))
+        while not checking.done():
+            assert target.take(fresh=False) is None
+            await asyncio.sleep(0)  # every turn of the loop
+        assert checking.result() == ""
+        await soon(backends[0].connections[0].gone(), "the end of its connection")
+
+
 async def test_checks_begin_with_their_service_and_end_with_it(backends: list[Backend]) -> None:
     health = HealthCheck(interval=3600.0)
     targets = tuple(ServiceTarget(url=backend.url) for backend in backends)

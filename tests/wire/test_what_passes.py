@@ -62,6 +62,11 @@ async def node(backends: tuple[Backend, Backend], tmp_path_factory: pytest.TempP
                     {"transform": {"request": "{'id': request.body.order_id}", "response": "{'r': response.body.a}"}}
                 ],
             },
+            "described": {
+                "match": {"path": "/described"},
+                "service": "first",
+                "policies": [{"validate_response": {"responses": {"200": {}}}}],
+            },
             "keyed": {
                 "match": {"path": "/keyed", "methods": ["PUT"]},
                 "service": "first",
@@ -246,6 +251,14 @@ async def test_a_service_keeps_its_own_errors(gate: Gate) -> None:
     gate.backend.answer(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\ntheirs")
     answer = await gate.ask(get("/plain/x", "Accept: text/html"))
     assert (answer.status, bytes(answer.body), answer.get(b"content-type")) == (404, b"theirs", b"text/plain")
+
+
+async def test_what_is_refused_in_a_services_place_ends_no_other_exchange(gate: Gate) -> None:
+    """The next request of the client has begun before the target's connection is done with the first."""
+    gate.backend.answer(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok")
+    client = await gate.say(get("/described", method="HEAD") + get("/plain/next"))
+    assert (await client.response(b"HEAD")).status == 502
+    assert (await client.response()).status == 201
 
 
 async def test_the_record_has_the_clients_path(gate: Gate) -> None:

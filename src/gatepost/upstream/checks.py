@@ -108,6 +108,7 @@ async def ask(upstream: Upstream, target: Target, settings: HealthCheck) -> str:
     try:
         async with asyncio.timeout(settings.timeout):
             connection = await connect(upstream, target, settings.timeout)
+            connection.for_one_exchange()  # it is dropped below, a turn of the loop after its answer
             if settings.kind == "tcp":
                 connection.drop()
                 return ""

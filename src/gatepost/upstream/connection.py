@@ -41,6 +41,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_begun",
         "_buffer",
+        "_cancelled",
         "_chunked_body",
         "_decoder",
         "_endless",
@@ -150,6 +151,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     # A request.
 
+    def for_one_exchange(self) -> None:
+        """Before `start`: it is not kept afterwards, so nobody else finds it in the pool while its owner still has it."""
+        self._old_at = 0.0
+
     def start(self, x: Exchange, owner: Owner, data: bytes, body: bytes | None) -> None:
         """Send a request. `body` None: it follows through `send` and `finish`."""
         self._x = x
@@ -157,7 +162,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._owner = owner
         self._method = x.head.method
         self._in_head = True
-        self._begun = self._got_bytes = self._endless = False
+        self._begun = self._got_bytes = self._endless = self._cancelled = False
         self._received = 0
         now = time.monotonic()
         if not x.sent_upstream:  # the bounds of the whole hold over every try
@@ -262,7 +267,8 @@ class UpstreamConnection(asyncio.Protocol):
             if framing == 0 and (self._method == b"HEAD" or status == 304):
                 declared = declared_length(head.special)
                 x.downstream.begin(x, status, head.fields, int(declared) if declared else None, self)
-                x.downstream.finish()
+                if not self._cancelled:
+                    x.downstream.finish()
             else:
                 x.downstream.respond(x, status, head.fields, data if reusable else data[:framing])
             return
@@ -302,7 +308,8 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._complete(x, reusable=size == left)
                 x.downstream.send(data if size == left else data[:left])
-                x.downstream.finish()
+                if not self._cancelled:  # a stage may have answered in its place, and the client's next exchange begun
+                    x.downstream.finish()
 
     def _idle_deadline(self, now: float) -> float:
         if self._endless:
@@ -363,6 +370,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self.deadline = self._idle_deadline(time.monotonic())
 
     def cancel(self) -> None:
+        self._cancelled = True
         self.drop()
 
     # Ends.
