@@ -18,17 +18,18 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from gatepost import __version__, log
 from gatepost.analytics.keeper import Keeper
 from gatepost.analytics.meter import Meter
 from gatepost.analytics.scrape import Scrape
 from gatepost.analytics.telemetry import Telemetry, open_telemetry
-from gatepost.api.control import OPEN_PATHS, create_api
+from gatepost.api.late import LateApi
+from gatepost.api.paths import OPEN_PATHS
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
-from gatepost.clock import SystemClock
+from gatepost.clock import Clock, SystemClock
 from gatepost.compile import Ground, Traffic, check_live, compile_traffic, objects_of, trusted
 from gatepost.config.child import load_in_child
 from gatepost.config.loading import Loaded
@@ -57,16 +58,19 @@ from gatepost.policies.quota_counts import QuotaBook
 from gatepost.policies.states import States
 from gatepost.realtime.hub import Hub
 from gatepost.realtime.sse import Live
+from gatepost.retention import Retention
 from gatepost.server.gate import Gate, Snapshot
 from gatepost.server.listener import Listening
 from gatepost.server.probes import Probe
 from gatepost.server.records import AccessLog
 from gatepost.server.routing import Router
-from gatepost.stores import beside, public_name, store_at
+from gatepost.stores import beside, master_key, public_name, store_at
 from gatepost.upkeep import Upkeep
 from gatepost.upstream import applications, works
-from gatepost.upstream.asgi import AsgiHandler
 from gatepost.vitals import Vitals
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _T = TypeVar("_T")
 _P = TypeVar("_P")
@@ -77,7 +81,9 @@ WATCH: Final = 1.0  # seconds between two looks at the configuration file
 COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the loop
 
 # What only a restart changes.
-_FIXED: Final = ("store", "admin_token_file", "deliveries", "notices", "analytics", "access_log", "telemetry")
+_FIXED: Final = (
+    "store", "encryption_key", "admin_token_file", "deliveries", "notices", "analytics", "access_log", "telemetry",
+)  # fmt: skip
 
 
 class Node:
@@ -113,7 +119,8 @@ class Node:
         resolver = Resolver(self.lookup)
         guard = Guard(config.deliveries.allow_networks)
 
-        self.store = store_at(config.store, self.folder, clock, try_seconds=config.deliveries.timeout)
+        key = master_key(config.store, self.folder, config.encryption_key)
+        self.store = store_at(config.store, self.folder, clock, try_seconds=config.deliveries.timeout, key=key)
         await self.store.open()
         token = load_or_create(token_file)
         ingest = Ingest(self.store, clock)
@@ -144,18 +151,14 @@ class Node:
             self.store.access, quotas,
         )  # fmt: skip
         self.upkeep = Upkeep(self.store, quotas, self.notices, clock)
+        self.retention = Retention(self.store, config.retention, clock)
         self.traffic = await _slowly(compile_traffic(self.file, self.loaded, self.ground))
         self._start_upstreams()
         await applications.start(self.traffic.applications.values())
-        api = create_api(
-            self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard, cache=self.cache,
-            access=lambda: self.traffic.access, notices=self.notices, ingest=ingest,
-        )  # fmt: skip
-        self.api = AsgiHandler(api)
-        await self.api.startup()
-        control = _control(
+        self.api = LateApi(lambda: self._make_api(clock, guard, ingest))
         admin = AdminToken(sha256(token.encode()).digest())
         portal = PortalToken(admin, self.store.portal_token, self.store.directory)
+        control = _control(
             config, self.api, CreateMessage(ingest), admin, portal, Probe(self._wrong),
             Scrape(self.vitals.metrics),
         )  # fmt: skip
@@ -175,6 +178,7 @@ class Node:
         self.renewal = Renewal(certificates, self.notices, clock)
         self._look_at(self.loaded.files)
         self.upkeep.start()
+        self.retention.start()
         if self.keeper is not None:
             self.keeper.start()
         self.vitals.start(self.listening, self.store, self.deliveries, self.meter, self.access_log, self.telemetry)
@@ -227,6 +231,14 @@ class Node:
         return open_telemetry(
             config.telemetry, __version__, asyncio.get_running_loop(),
             pattern_of=pattern_of, values=self.vitals.metrics, beside=self.meter,
+        )  # fmt: skip
+
+    def _make_api(self, clock: Clock, guard: Guard, ingest: Ingest) -> FastAPI:
+        from gatepost.api.control import create_api
+
+        return create_api(
+            self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard, cache=self.cache,
+            access=lambda: self.traffic.access, notices=self.notices, ingest=ingest,
         )  # fmt: skip
 
     def _live_of(self, loaded: Loaded) -> Live | None:
@@ -342,6 +354,7 @@ class Node:
         if fixed:
             log.event("config_needs_restart", level="warning", settings=", ".join(fixed))
         self.cache.resize(loaded.config.cache.memory)
+        self.retention.use(loaded.config.retention)
         self.traffic = traffic
         self.loaded = loaded
         self._look_at(loaded.files)
@@ -408,6 +421,7 @@ class Node:
         self.lookup.close()
         await self.journal.close()
         await self.upkeep.stop()
+        await self.retention.stop()
         if self.keeper is not None:
             await self.keeper.stop()
         if self.telemetry is not None:
@@ -445,7 +459,7 @@ async def serve(file: str, loaded: Loaded) -> None:
 
 
 def _control(
-    config: Config, api: AsgiHandler, create: CreateMessage, admin: AdminToken, portal: PortalToken, ready: Probe,
+    config: Config, api: LateApi, create: CreateMessage, admin: AdminToken, portal: PortalToken, ready: Probe,
     scrape: Scrape,
 ) -> Snapshot:  # fmt: skip
     router: Router[Route] = Router()

@@ -58,7 +58,7 @@ class MessageIn(In):
     channels: Annotated[list[Channel] | None, Field(min_length=1, max_length=5)] = None
     tags: Annotated[list[Channel] | None, Field(max_length=5)] = None
     payload_retention_period: Annotated[
-        int, Field(ge=5, le=90, validation_alias="payloadRetentionPeriod", description="Days.")
+        int, Field(ge=5, le=90, validation_alias="payloadRetentionPeriod", description="Days that the payload is kept.")
     ] = 90
     application: Annotated[
         ApplicationIn | None, Field(description="Makes the app in the path, if there is none with that uid.")

@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 
 from gatepost.errors import PROBLEM_PREFIX, GatepostError
 
-OWN: Final = ("/api/v1/cache", "/api/v1/consumer", "/api/v1/plan")
+MEDIA_TYPE: Final = "application/problem+json"
+OWN: Final = ("/api/v1/analytics", "/api/v1/audit", "/api/v1/cache", "/api/v1/consumer", "/api/v1/plan")
 
 
 class ErrorOut(TypedDict):
@@ -78,6 +79,16 @@ def own(path: str) -> bool:
     return any(path == prefix or path.startswith(prefix + "/") for prefix in OWN)
 
 
+def describe(paths: dict[str, Any]) -> None:
+    """Say of `paths` of an OpenAPI document that what these refuse is a problem document."""
+    for path, operations in paths.items():
+        if own(path):
+            for operation in operations.values():
+                for status, response in operation["responses"].items():
+                    if status[0] in "45" and "content" in response:
+                        response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+
+
 def document(request: Request, refused: Refused, headers: dict[str, str] | None = None) -> Response:
     kind = refused.kind
     out = ProblemOut(type=PROBLEM_PREFIX + kind.slug, title=kind.title, status=kind.status)
@@ -88,7 +99,7 @@ def document(request: Request, refused: Refused, headers: dict[str, str] | None 
         out["detail"] = refused.detail
     if refused.errors:
         out["errors"] = refused.errors
-    return Response(msgspec.json.encode(out), kind.status, headers, media_type="application/problem+json")
+    return Response(msgspec.json.encode(out), kind.status, headers, media_type=MEDIA_TYPE)
 
 
 def not_found(what: str, name: str) -> Refused:

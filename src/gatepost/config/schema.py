@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from gatepost.config.policies import PolicyUse
+from gatepost.config.retention import Retention
 from gatepost.config.secrets import Secret as SecretText
 from gatepost.config.services import Mirror, RouteTimeouts, Service, SplitPart
 from gatepost.config.telemetry import Telemetry
@@ -336,6 +337,7 @@ class Config(Strict, frozen=True):
     apps: dict[Name, AppDecl] = {}
     errors: dict[ErrorStatus, dict[MediaType, Template]] = {}  # bodies of the gateway's own answers
     deliveries: Deliveries = Deliveries()
+    retention: Retention = Retention()
     cache: Cache = Cache()
     live: Live = Live()
     notices: Notices = Notices()

@@ -47,7 +47,7 @@ class MessageIn(msgspec.Struct, rename="camel"):
     event_id: str | None = None
     channels: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     tags: tuple[str, ...] | None = None
-    payload_retention_period: Annotated[int, msgspec.Meta(ge=5, le=90)] = 90  # days; accepted, retention is the app's
+    payload_retention_period: Annotated[int, msgspec.Meta(ge=5, le=90)] | None = None  # days
     application: ApplicationIn | None = None
 
 
@@ -144,6 +144,7 @@ class CreateMessage:
 
     def _publish(self, creation: _Creation, app: App, key: str | None, digest: bytes) -> None:
         message = creation.message
+        days = message.payload_retention_period
         try:
             self._ingest.publish(
                 app,
@@ -154,6 +155,7 @@ class CreateMessage:
                 tags=message.tags or (),
                 idempotency_key=key,
                 body_digest=digest,
+                keep=None if days is None else days * 86_400.0,
                 done=creation.done,
             )
         except PayloadTooLarge as error:

@@ -36,14 +36,16 @@ class Ingest:
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
         body_digest: bytes = b"",
+        keep: float | None = None,
         only: Sequence[int] | None = None,
         held: bool = True,
         done: Done,
     ) -> NewMessage:
         """`payload` is JSON text, kept byte for byte. `done` runs once the message is on disk, or is not to be.
 
-        `only` names the endpoints that get it, whatever they ask for. `held` false: it was promised already, before its
-        event type's schema became what it is now. Raises InvalidMessage, and then nothing was handed in and `done` is
+        `keep` is for how many seconds its payload is kept, instead of what the configuration says. `only` names the
+        endpoints that get it, whatever they ask for. `held` false: it was promised already, before its event type's
+        schema became what it is now. Raises InvalidMessage, and then nothing was handed in and `done` is
         not called."""
         if channels:
             channels = tuple(dict.fromkeys(channels))
@@ -60,6 +62,7 @@ class Ingest:
             tuple(tags),
             idempotency_key,
             body_digest,
+            keep=keep,
             directed=only is not None,
         )
         self.store.accept(message, done)
