@@ -61,7 +61,7 @@ class Payloads:
         return payload
 
     def want(self, message: int, waiter: Waiter) -> None:
-        """Call `waiter` with the payload once it was read; with None if the store has no such message."""
+        """Call `waiter` with the payload once it was read; with None if the store does not have it any more."""
         self._wanted.setdefault(message, []).append(waiter)
         if self._task is None:
             self._task = self._loop.create_task(self._fetch(), name="gatepost-payloads")
@@ -84,7 +84,8 @@ class Payloads:
                 continue
             for message in batch:
                 waiters = self._wanted.pop(message, ())
-                payload = self.put(found[message]) if message in found else None
+                kept = found.get(message)
+                payload = self.put(kept) if kept is not None and kept.payload else None  # empty: its time is over
                 for waiter in waiters:
                     waiter(payload)
         self._task = None

@@ -69,6 +69,17 @@ async def test_missing_ones_are_read_together_and_once() -> None:
     assert payloads.get(7) is not None
 
 
+async def test_one_whose_time_is_over_is_no_payload() -> None:
+    async def read(ids: Sequence[int]) -> dict[int, Message]:
+        return {i: Message(i, 1, "order.created", b"") for i in ids}
+
+    payloads = Payloads(1_000, read, asyncio.get_running_loop())
+    got: asyncio.Future[Payload | None] = asyncio.get_running_loop().create_future()
+    payloads.want(1, got.set_result)
+    assert await got is None
+    assert payloads.get(1) is None
+
+
 async def test_after_close_nobody_is_called() -> None:
     payloads = Payloads(1_000, Disk(1).messages, asyncio.get_running_loop())
     payloads.want(1, lambda payload: asyncio.get_running_loop().stop())
