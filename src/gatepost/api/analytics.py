@@ -14,8 +14,7 @@ from gatepost.analytics.reading import Point
 from gatepost.analytics.sketch import Sketch
 from gatepost.api.context import Ctx
 from gatepost.api.encoding import answer
-from gatepost.api.errors import Fault, Unprocessable
-from gatepost.api.router import router
+from gatepost.api.problems import INVALID, ErrorOut, Refused, router
 from gatepost.stores.analytics import DAY, HOUR, MINUTE, AnalyticsTotal, By
 
 SPANS: Final = {"minute": MINUTE, "hour": HOUR, "day": DAY}
@@ -103,7 +102,7 @@ async def series(
         )
     seconds = SPANS[span]
     if (end - start) / seconds > MOST_POINTS:
-        raise Unprocessable(Fault(("query", "span"), f"more than {MOST_POINTS} points; choose a longer span"))
+        raise _refused("span", f"more than {MOST_POINTS} points; choose a longer span")
     points = await reading.series(
         context.store, seconds, start // seconds * seconds, end, route=route, consumer=consumer
     )
@@ -183,7 +182,7 @@ def _range(context: Ctx, since: Since, until: Until) -> tuple[int, int]:
     end = context.clock.now() if until is None else until.timestamp()
     start = end - DAY if since is None else since.timestamp()
     if not 0 <= start < end:
-        raise Unprocessable(Fault(("query", "since"), "since must be before until, and after 1970"))
+        raise _refused("since", "since must be before until, and after 1970")
     return int(start) // MINUTE * MINUTE, -(-int(end) // MINUTE) * MINUTE
 
 
@@ -223,3 +222,7 @@ def _total(total: AnalyticsTotal) -> AnalyticsTotalOut:
 
 def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refused(parameter: str, detail: str) -> Refused:
+    return Refused(INVALID, errors=[ErrorOut(detail=detail, parameter=parameter)])

@@ -152,7 +152,7 @@ class UpstreamConnection(asyncio.Protocol):
     # A request.
 
     def for_one_exchange(self) -> None:
-        """Before `start`: it is not kept afterwards, so nobody else finds it in the pool while its owner still has it."""
+        """Before `start`: nobody else finds it in the pool afterwards, while its owner still has it."""
         self._old_at = 0.0
 
     def start(self, x: Exchange, owner: Owner, data: bytes, body: bytes | None) -> None:

@@ -106,4 +106,7 @@ async def test_what_one_consumer_used(api: Api) -> None:
     ],
 )
 async def test_a_question_that_makes_no_sense_is_422(api: Api, path: str) -> None:
-    assert (await asked(api, path)).status == 422
+    reply = await asked(api, path)
+    assert (reply.status, reply.headers["content-type"]) == (422, "application/problem+json")
+    assert reply.json["type"] == "urn:gatepost:problem:request-invalid"
+    assert [error["parameter"] for error in reply.json["errors"]]

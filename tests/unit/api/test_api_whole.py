@@ -296,6 +296,19 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
         assert operation.get("security") == ([] if path in OPEN_PATHS else None)
 
 
+async def test_the_document_says_which_refusals_are_problem_documents(api: Api) -> None:
+    for path, methods in (await api.get("/api/v1/openapi.json")).json["paths"].items():
+        for operation in methods.values():
+            refusals = {
+                kind
+                for status, each in operation["responses"].items()
+                if status[0] in "45"
+                for kind in each.get("content", {})
+            }
+            if refusals:
+                assert refusals == {"application/problem+json" if problems.own(path) else "application/json"}, path
+
+
 async def test_the_start_makes_the_document(api: Api) -> None:
     """It takes 0.2 s, which no request should wait for."""
     async with api.app.router.lifespan_context(api.app):
