@@ -5,9 +5,12 @@ When to try, and whether to try again, is for `deliveries` to say.
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
+from gatepost.clock import Clock
 from gatepost.model import Endpoint
 
 
@@ -65,4 +68,34 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Close every connection. Tries under way end without a result."""
+        ...
+
+
+class Context(NamedTuple):
+    """What declared destinations get of the node."""
+
+    clock: Clock
+    loop: asyncio.AbstractEventLoop
+    response_bytes: int  # kept of what the other side says
+    tls: ssl.SSLContext | None = None  # the system's authorities otherwise
+
+
+class Declared(Protocol):
+    """A destination that the configuration declares, under a name."""
+
+    def sender(self, endpoint: Endpoint) -> Sender:
+        """As `Destination.sender`."""
+        ...
+
+    async def stop(self) -> None:
+        """Close every connection. Tries under way end without a result."""
+        ...
+
+
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class MakeDestination(Protocol[S_contra]):
+    def __call__(self, settings: S_contra, context: Context, /) -> Declared:
+        """Makes one, without a connection yet. Raises GatepostError where a package is missing."""
         ...
