@@ -33,11 +33,8 @@ def main() -> None:
 
 async def _measure(keys: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        await _fill(Path(folder), keys)
         path = str(Path(folder) / "gatepost.db")
-        store = SqliteStore(path)
-        await store.open()
-        await store.close()
-        _fill(path, keys)
         gc.collect()
         before, began = _resident(), time.perf_counter()
         store = SqliteStore(path)
@@ -61,7 +58,20 @@ async def _measure(keys: int) -> None:
     print(report.table((f"{keys:,} keys", ""), rows))
 
 
-def _fill(path: str, keys: int) -> None:
+def key(number: int) -> str:
+    return f"key-{number}"
+
+
+def fill(folder: Path, keys: int) -> None:
+    """Make `gatepost.db` in a folder, with so many consumers that have a key each."""
+    asyncio.run(_fill(folder, keys))
+
+
+async def _fill(folder: Path, keys: int) -> None:
+    path = str(folder / "gatepost.db")
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
     with apsw.Connection(path) as connection:
         connection.executemany(
             "INSERT INTO consumer (id, name, metadata, plans, disabled, declared, created, updated) "
@@ -76,7 +86,7 @@ def _fill(path: str, keys: int) -> None:
 
 
 def _digest(number: int) -> bytes:
-    return sha256(b"key %d" % number).digest()
+    return sha256(key(number).encode()).digest()
 
 
 def _least(access: Access, digests: list[bytes]) -> float:

@@ -1,10 +1,14 @@
-"""What must hold whatever the figures of the day are: p99 beside a reload and beside long lists, and flat memory."""
+"""What must hold whatever the figures of the day are: p99 beside a reload, long lists, a slow question and a stalled
+reader of records, and flat memory."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import select
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +20,7 @@ from bench.support.node import Node, many_routes, plain
 from bench.support.report import ratio
 from bench.support.steady import Latency
 
+STALL = 4.0  # seconds in which nobody reads the records: a pipe holds 64 KiB, some 200 of them
 RATE = 1_000.0  # requests a second
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 LUA = Path(__file__).parent / "lua"
@@ -63,6 +68,67 @@ def list_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     return [_ratio(f"p99 while {number:,} attempts are listed", rounds)]
 
 
+def analytics_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
+    """p99 of traffic while a month of hours of 200 consumers is summed up, answer after answer, over the quiet p99."""
+    node = Node("analytics", directory, plain(backend))
+    since = filling.analytics(node.directory / "gatepost.db", hours=48 if quick else 720, consumers=200)
+    node.start()
+    try:
+        rounds = uvloop.run(_rounds(node, lambda: _ask_analytics(node, since), 1 if quick else 5))
+    finally:
+        node.process.stop()
+    return [_ratio("p99 while a month of analytics is asked for", rounds)]
+
+
+def stalled_log_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
+    """p99 of traffic while nobody reads the pipe that access records are written to, so that it fills and records are
+    dropped, over the p99 while somebody does."""
+    pipe = directory / "records"
+    os.mkfifo(pipe)
+    reader = _Reader(pipe)
+    settings = plain(backend) | {"access_log": {"output": str(pipe), "buffer_records": 1_000}}
+    node = Node("stalled", directory, settings)
+    node.start()
+    try:
+        rounds = uvloop.run(_rounds(node, reader.stall, 1 if quick else 5))
+    finally:
+        node.process.stop()
+        reader.close()
+    assert b'"dropped":' in reader.end, "nothing stalled"
+    return [_ratio("p99 while nobody reads the access records", rounds)]
+
+
+class _Reader(threading.Thread):
+    """Reads a pipe, except while it is told to stall."""
+
+    def __init__(self, pipe: Path) -> None:
+        super().__init__(daemon=True)
+        self._descriptor = os.open(pipe, os.O_RDWR)  # both ends: it opens without the other side, and never ends
+        self._closed = False
+        self._flows = threading.Event()
+        self._flows.set()
+        self.end = b""
+        self.start()
+
+    def run(self) -> None:
+        while not self._closed:
+            self._flows.wait()
+            if select.select([self._descriptor], [], [], 0.1)[0]:
+                data = os.read(self._descriptor, 65_536)
+                if b'"dropped":' in data:
+                    self.end = data
+
+    def stall(self) -> None:
+        self._flows.clear()
+        time.sleep(STALL)
+        self._flows.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self.join()
+        os.close(self._descriptor)
+
+
 async def _rounds(node: Node, disturb: Callable[[], None], rounds: int) -> list[tuple[Latency, Latency]]:
     """Latencies: quiet, then while `disturb` runs (in a thread: it waits for the node), and so on."""
     loop = asyncio.get_running_loop()
@@ -84,6 +150,11 @@ def _reload(node: Node) -> None:
     node.process.signal(signal.SIGHUP)
     while node.process.said().count("config_reloaded") == seen:
         time.sleep(0.02)
+
+
+def _ask_analytics(node: Node, since: str) -> None:
+    for question in ("series?span=hour&", "consumers?limit=1000&", "routes?"):
+        assert node.call_raw("GET", f"/api/v1/analytics/{question}since={since}")
 
 
 def _list(node: Node, app: str, endpoint: str, number: int) -> None:
@@ -137,6 +208,8 @@ def memory(directory: Path, backend: int, *, quick: bool) -> list[Found]:
 ALL = (
     Bound("reload", reload_p99),
     Bound("list", list_p99),
+    Bound("analytics", analytics_p99),
+    Bound("stalled log", stalled_log_p99),
     Bound("memory", memory),
 )
 

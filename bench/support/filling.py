@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from gatepost import ids
+from gatepost.analytics.sketch import Sketch
 from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Endpoint, Secret
+from gatepost.stores.analytics import HOUR, AnalyticsRow
 from gatepost.stores.base import Accepted, Completion, NewMessage, Outcome
 from gatepost.stores.sqlite import SqliteStore
 
@@ -27,6 +30,32 @@ def attempts(path: Path, number: int) -> tuple[str, str]:
 def waiting(path: Path, messages: int, urls: list[str]) -> None:
     """`messages` for every one of `urls`, due since now: the backlog of a long outage."""
     asyncio.run(_waiting(path, messages, urls))
+
+
+def analytics(path: Path, hours: int, consumers: int) -> str:
+    """`hours` of analytics up to now, each with a row for each consumer: from when on, as the API takes it."""
+    return asyncio.run(_analytics(path, hours, consumers))
+
+
+async def _analytics(path: Path, hours: int, consumers: int) -> str:
+    store = SqliteStore(str(path))
+    await store.open()
+    sketch = Sketch()
+    for n in range(1_000):
+        sketch.add(0.0005 + n % 50 * 0.0003)
+    durations = sketch.encode()
+    first = (int(time.time()) // HOUR - hours) * HOUR
+    for hour in range(hours):
+        await store.put_analytics(
+            [
+                AnalyticsRow(
+                    HOUR, first + hour * HOUR, 0, "all", f"customer-{n}", 2, 1_000, 0, 1 << 20, *[durations] * 2
+                )
+                for n in range(consumers)
+            ]
+        )
+    await store.close()
+    return datetime.fromtimestamp(first, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def _attempts(path: Path, number: int) -> tuple[str, str]:
