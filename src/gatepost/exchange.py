@@ -271,8 +271,8 @@ class Policy:
         raise NotImplementedError
 
     def adds(self, x: Exchange) -> Added:
-        """Instead of `on_response`, for what only adds fields to a response, none of them a Date: those of policies that
-        stand beside each other are added at once. A second copy of a response's fields would cost 0.7 µs."""
+        """Instead of `on_response`, for what only adds fields to a response, none of them a Date: those of policies
+        that stand beside each other are added at once. A second copy of a response's fields would cost 0.7 µs."""
         raise NotImplementedError
 
     def on_finish(self, x: Exchange) -> None:

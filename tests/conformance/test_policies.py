@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,7 @@ from gatepost.config.secrets import Secret
 from gatepost.config.signatures import SignedBody
 from gatepost.errors import PROBLEM_PREFIX
 from gatepost.exchange import Exchange, Phase, Policy, Response
+from gatepost.http1.messages import FieldList
 from gatepost.policies import POLICIES, build_policy
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.states import States
@@ -270,14 +270,38 @@ def test_a_refusal_is_a_problem_document_with_the_request_id(name: str) -> None:
 
 @each
 def test_it_answers_from_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a request, nor what follows from it, waits for anything: who must wait says so with an awaitable."""
+
     def no_io(*_: Any, **__: Any) -> Any:
         raise AssertionError("a policy did I/O")
 
     provoke, policy = USES[name][1], built(name)
-    monkeypatch.setattr(socket, "socket", no_io)
-    monkeypatch.setattr("builtins.open", no_io)
-    monkeypatch.setattr("os.open", no_io)
+    x = an_exchange(policy)
+    x.response_fields = FieldList()
+    for blocking in BLOCKING:
+        monkeypatch.setattr(blocking, no_io)
     assert (provoke(policy) is None) == (name in PASSING)
+    for step in (*x.route.on_response, *x.route.on_finish):
+        step(x)
+
+
+# Whatever waits for a kernel, a disk, another thread or another process.
+BLOCKING = (
+    "socket.socket",
+    "socket.getaddrinfo",
+    "builtins.open",
+    "io.open",
+    "os.open",
+    "os.read",
+    "os.write",
+    "os.fsync",
+    "os.stat",
+    "time.sleep",
+    "threading.Thread.start",
+    "threading.Event.wait",
+    "subprocess.Popen",
+    "ssl.create_default_context",
+)
 
 
 @each

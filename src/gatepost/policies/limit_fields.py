@@ -10,29 +10,25 @@ from __future__ import annotations
 
 from math import ceil
 
-from gatepost.exchange import Exchange
-from gatepost.http1.messages import FieldList, Fields
+from gatepost.exchange import Added
 
 
 class LimitFields:
     """The lines of one limit with one set of numbers."""
 
-    __slots__ = ("_line", "_policy", "_value")
+    __slots__ = ("_line", "_policy", "_unused", "_value")
 
     def __init__(self, name: str, limit: int, window: float) -> None:
         # Both are integers in the draft: a window of half a second is told as one of a second.
         self._policy = (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (name.encode(), limit, ceil(window)))
         self._line = b"%b: %b\r\n" % self._policy
         self._value = b'"' + name.encode() + b'";r=%d;t=%d'
+        self._unused: Added = ([self._policy], self._line)
 
-    def add(self, x: Exchange, usage: tuple[int, float] | None) -> None:
+    def of(self, usage: tuple[int, float] | None) -> Added:
         """`usage` is how many more may come, and seconds until there may be more; None where nothing was counted."""
-        added: Fields = [self._policy]
-        lines = self._line
-        if usage is not None:
-            remaining, reset = usage
-            value = self._value % (remaining, ceil(reset))
-            added.append((b"ratelimit", value))
-            lines += b"ratelimit: " + value + b"\r\n"
-        fields = x.response_fields
-        x.response_fields = fields.plus(added, lines) if type(fields) is FieldList else [*fields, *added]
+        if usage is None:
+            return self._unused
+        remaining, reset = usage
+        value = self._value % (remaining, ceil(reset))
+        return [self._policy, (b"ratelimit", value)], b"%bratelimit: %b\r\n" % (self._line, value)

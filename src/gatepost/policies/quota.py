@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 from gatepost.config.policies.quota import QuotaPolicy
 from gatepost.errors import Problem
-from gatepost.exchange import Exchange, Limit, Response, problem
+from gatepost.exchange import Added, Exchange, Limit, Response, problem
 from gatepost.model import Allotment
 from gatepost.notices import Facts
 from gatepost.plans import Opened, widest_quota
@@ -98,15 +98,14 @@ class Quota(Limit):
         self._count(x, numbers, key, used, wall)
         return None
 
-    def on_response(self, x: Exchange) -> None:
+    def adds(self, x: Exchange) -> Added:
         wall = self._clock.now()
         note = cast("Note | None", x.notes.get(self._note)) if x.notes is not None else None
         if note is None:
-            self._own.fields(wall).add(x, None)
-            return
+            return self._own.fields(wall).of(None)
         numbers, key, used = note
         usage = None if used is None else (max(0, numbers.limit - used), numbers.counts.renews(key, wall))
-        numbers.fields(wall).add(x, usage)
+        return numbers.fields(wall).of(usage)
 
     def _count(self, x: Exchange, numbers: Numbers, key: str, used: int, now: float) -> None:
         if x.notes is None:

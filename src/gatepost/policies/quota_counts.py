@@ -37,7 +37,7 @@ class QuotaCounts:
 
     def used(self, key: str, now: float) -> int:
         """Consumes nothing."""
-        count = self._counts.get(self._place(key))
+        count = self._counts.get(key) or self._counts.get(self._place(key))
         return 0 if count is None else self.period.used(count, now)
 
     def take(self, key: str, limit: int, now: float) -> int:
@@ -59,7 +59,7 @@ class QuotaCounts:
 
     def renews(self, key: str, now: float) -> float:
         """Seconds until there is more."""
-        count = self._counts.get(self._place(key))
+        count = self._counts.get(key) or self._counts.get(self._place(key))
         return 0.0 if count is None else self.period.renews(count, now)
 
     def first(self, key: str, mark: int, now: float) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from gatepost.config.policies.rate_limit import RateLimitPolicy
 from gatepost.errors import Problem
-from gatepost.exchange import Exchange, Limit, Response, problem
+from gatepost.exchange import Added, Exchange, Limit, Response, problem
 from gatepost.model import Rate
 from gatepost.plans import Opened, widest_rate
 from gatepost.policies.base import PolicyContext
@@ -85,10 +85,10 @@ class RateLimit(Limit):
         assert isinstance(key, str)
         x.notes[self._note] = self._limiter.take(key, now)
 
-    def on_response(self, x: Exchange) -> None:
+    def adds(self, x: Exchange) -> Added:
         usage = x.notes.get(self._note) if x.notes is not None else None
         # Nothing was counted where another policy refused first.
-        self._fields.add(x, usage if isinstance(usage, tuple) else None)
+        return self._fields.of(usage if isinstance(usage, tuple) else None)
 
 
 class Numbers:
@@ -149,13 +149,12 @@ class PlanRateLimit(RateLimit):
         numbers, key, _ = cast("tuple[Numbers, str, Usage | None]", x.notes[self._note])
         x.notes[self._note] = numbers, key, numbers.limiter.take(key, now)
 
-    def on_response(self, x: Exchange) -> None:
+    def adds(self, x: Exchange) -> Added:
         note = x.notes.get(self._note) if x.notes is not None else None
         if note is None:
-            self._own.fields.add(x, None)
-        else:
-            numbers, _, usage = cast("tuple[Numbers, str, Usage | None]", note)
-            numbers.fields.add(x, usage)
+            return self._own.fields.of(None)
+        numbers, _, usage = cast("tuple[Numbers, str, Usage | None]", note)
+        return numbers.fields.of(usage)
 
     def _whose(self, x: Exchange) -> tuple[Numbers, str]:
         consumer = x.consumer
