@@ -23,6 +23,7 @@ from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Consumer, Delivery, Endpoint, Key, Message, Plan
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.analytics import AnalyticsStore
+from gatepost.stores.captures import CaptureStore
 from gatepost.stores.control import ControlStore
 from gatepost.stores.directory import Directory
 from gatepost.stores.lanes import Lanes
@@ -180,7 +181,7 @@ class AccessStore(Protocol):
         ...
 
 
-class Store(AccessStore, AnalyticsStore, ControlStore, ShapedStore, Protocol):
+class Store(AccessStore, AnalyticsStore, CaptureStore, ControlStore, ShapedStore, Protocol):
     directory: Directory
     shared: bool  # other nodes write too
     lanes: Lanes  # whose deliveries this node sends

@@ -12,16 +12,16 @@ from typing import NamedTuple, Protocol
 class Captured(NamedTuple):
     """One exchange, redacted before it came here."""
 
-    id: int  # rises with time
+    id: int  # as `ids.py` makes them: it rises with time
     time: float  # Unix seconds, when its head was parsed
     route: str
     status: int  # 0: no response was begun
-    document: bytes  # JSON, `policies/capturing/documents.py`
+    document: bytes  # JSON, as `analytics/capture_document.py` makes it
 
 
 class CaptureStore(Protocol):
     async def put_captures(self, captures: Sequence[Captured]) -> None:
-        """Insert. Raises StoreUnavailable."""
+        """Insert; an id that is there already stays as it is. Raises StoreUnavailable."""
         ...
 
     async def capture(self, identifier: int) -> Captured | None: ...
@@ -33,7 +33,7 @@ class CaptureStore(Protocol):
         are no more."""
         ...
 
-    async def drop_captures(self, before: float, most: int, limit: int) -> int:
-        """Delete what is older than `before` and what is more than the latest `most`, at most `limit`: how many were
-        deleted."""
+    async def drop_captures(self, before: int, most: int, limit: int) -> int:
+        """Delete those with an id less than `before` and what is more than the latest `most`, at most `limit`: how many
+        were deleted."""
         ...

@@ -118,6 +118,7 @@ TABLES: Final = (
     _table("portal_token", "digest app expires"),
     _table("answer", "place digest status body expires"),
     _table("quota_count", "scope key state ends", order="scope key"),
+    _table("capture", "id time route status document"),
 )
 _IDENTITIES: Final = ("app", "endpoint", "event_type", "url", "consumer")
 

@@ -25,6 +25,7 @@ from gatepost.stores.lanes import Lanes
 from gatepost.stores.postgres_access import PostgresAccess, follow_access, load_access
 from gatepost.stores.postgres_analytics import PostgresAnalytics
 from gatepost.stores.postgres_batch import Batch, Connection
+from gatepost.stores.postgres_captures import PostgresCaptures
 from gatepost.stores.postgres_control import PostgresControl, follow_event_types, load_event_types
 from gatepost.stores.postgres_files import Address, check_server, migrate
 from gatepost.stores.postgres_follow import Follower
@@ -50,7 +51,7 @@ T = TypeVar("T")
 _SQL: Final = queries("postgresql")
 
 
-class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresControl, PostgresShaped):
+class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCaptures, PostgresControl, PostgresShaped):
     """The store contract (`base.py`) over one database. All calls come from the loop that ran `open`.
 
     `lease` is how long, in seconds, a dead node keeps its lanes; `reserve` the longest that a try may take. `matcher`

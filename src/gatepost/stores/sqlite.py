@@ -24,6 +24,7 @@ from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_access import SqliteAccess
 from gatepost.stores.sqlite_analytics import SqliteAnalytics
 from gatepost.stores.sqlite_batch import Batch
+from gatepost.stores.sqlite_captures import SqliteCaptures
 from gatepost.stores.sqlite_control import SqliteControl, event_types
 from gatepost.stores.sqlite_files import Lock
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
@@ -44,7 +45,7 @@ def exit_at_once(reason: str) -> None:
     os._exit(EXIT_IOERR)
 
 
-class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteControl, SqliteShaped):
+class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, SqliteControl, SqliteShaped):
     """The store contract (`base.py`) over one database file. All calls come from the loop that ran `open`.
 
     `fatal(reason)` is called, in the writing thread, when an fsync fails: the process must not go on.

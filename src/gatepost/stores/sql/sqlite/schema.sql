@@ -276,6 +276,15 @@ CREATE TABLE audit (
     client TEXT NOT NULL
 );
 
+-- Single exchanges, redacted, that routes with `capture` kept.
+CREATE TABLE capture (
+    id INTEGER PRIMARY KEY,                 -- rises with time
+    time REAL NOT NULL,                     -- Unix seconds
+    route TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    document BLOB NOT NULL                  -- JSON
+);
+
 -- What the probe writes while the disk refuses; always empty.
 CREATE TABLE probe (
     filler BLOB
