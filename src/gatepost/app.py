@@ -36,6 +36,8 @@ from gatepost.config.loading import Loaded
 from gatepost.config.schema import Config, Listener
 from gatepost.declare import declare
 from gatepost.deliveries.engine import Deliveries
+from gatepost.destinations.base import Context
+from gatepost.destinations.chosen import Destinations
 from gatepost.destinations.webhook import WebhookDestination
 from gatepost.errors import ConfigError, ConfigIssue, GatepostError
 from gatepost.events.create import CreateMessage
@@ -83,6 +85,7 @@ COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the l
 # What only a restart changes.
 _FIXED: Final = (
     "store", "encryption_key", "admin_token_file", "deliveries", "notices", "analytics", "access_log", "telemetry",
+    "destinations",
 )  # fmt: skip
 
 
@@ -128,7 +131,10 @@ class Node:
         self.destination = WebhookDestination(
             config.deliveries, resolver=resolver, guard=guard, deadlines=self.deadlines, clock=clock, loop=loop
         )
-        self.deliveries = Deliveries(self.store, self.destination, config.deliveries, clock, loop)
+        self.destinations = Destinations(
+            self.destination, config.destinations, Context(clock, loop, config.deliveries.response_bytes)
+        )
+        self.deliveries = Deliveries(self.store, self.destinations, config.deliveries, clock, loop)
         bus = LocalBus()
         self.hub = Hub(self.store.last_id, loop.call_soon)
         bus.listen(self.hub.announce)
@@ -417,7 +423,8 @@ class Node:
         await applications.stop(self.traffic.applications.values())
         await self.api.shutdown()
         await self.deliveries.stop(max(0.0, until - time.monotonic()))
-        self.destination.close()
+        self.destinations.close()
+        await self.destinations.stop()
         self.lookup.close()
         await self.journal.close()
         await self.upkeep.stop()

@@ -49,7 +49,7 @@ async def _put_endpoint(app: App, decl: EndpointDecl, store: Store, clock: Clock
     now = clock.now()
     old = store.directory.endpoint(app.key, decl.uid)
     if old is None:
-        old = Endpoint(key=0, id=0, app=app.key, url=decl.url, uid=decl.uid, created=now, updated=now)
+        old = Endpoint(key=0, id=0, app=app.key, url=_url(decl), uid=decl.uid, created=now, updated=now)
     secrets = old.secrets
     if decl.secret is not None and (not secrets or secrets[0].value != str(decl.secret)):
         secrets = (Secret(str(decl.secret)),)
@@ -57,17 +57,31 @@ async def _put_endpoint(app: App, decl: EndpointDecl, store: Store, clock: Clock
         secrets = (Secret(STANDARD_WEBHOOKS.new_secret()),)
     new = msgspec.structs.replace(
         old,
-        url=decl.url,
+        url=_url(decl),
         description=decl.description,
         event_types=None if decl.event_types is None else frozenset(decl.event_types),
         channels=None if decl.channels is None else frozenset(decl.channels),
         headers=dict(decl.headers),
         secrets=secrets,
+        settings=msgspec.structs.replace(
+            old.settings,
+            filter=decl.filter or "",
+            transform=decl.transform or "",
+            payload=decl.payload,
+            encoding="" if decl.encoding == "none" else decl.encoding,
+            destination=decl.destination,
+            options=dict(decl.options),
+        ),
         disabled=False,
         declared=True,
     )
     if new != old or new.key == 0:
         await store.put_endpoint(msgspec.structs.replace(new, updated=now))
+
+
+def _url(decl: EndpointDecl) -> str:
+    """What attempts show as where it went, for what is no webhook too."""
+    return f"destination:{decl.destination}" if decl.url is None else decl.url
 
 
 async def _disable(endpoint: Endpoint, store: Store, clock: Clock) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from gatepost.config.destinations import DestinationDecl
 from gatepost.config.policies import PolicyUse
 from gatepost.config.retention import Retention
 from gatepost.config.secrets import Secret as SecretText
@@ -45,6 +46,8 @@ from gatepost.config.values import (
     Strict,
     Template,
 )
+from gatepost.errors import ExpressionError
+from gatepost.expressions.message import compile_filter, compile_transform
 
 
 class Certificate(Strict, frozen=True):
@@ -217,13 +220,35 @@ class Plan(Strict, frozen=True):
 
 
 class EndpointDecl(Strict, frozen=True):
-    url: EndpointUrl
     uid: Name
+    url: EndpointUrl | None = None  # of a webhook
     event_types: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
     headers: dict[Header, HeaderValue] = {}
     secret: Secret | None = None  # whsec_…; made at first start otherwise
     description: str = ""
+    filter: Expr | None = None
+    transform: Expr | None = None
+    payload: Literal["full", "thin"] = "full"
+    encoding: Literal["none", "gzip", "zstd"] = "none"
+    destination: Name = "webhook"
+    options: dict[str, str] = {}  # of that destination
+
+    def __post_init__(self) -> None:
+        if self.url is None and self.destination == "webhook":
+            raise ValueError("the key `url` is missing; only what goes to another `destination` has none")
+        if self.url is not None and self.destination != "webhook":
+            raise ValueError("what goes to another `destination` than `webhook` has no `url`")
+        if self.transform is not None and self.payload == "thin":
+            raise ValueError("a thin `payload` is not transformed: choose one")
+        for name, text, compiling in (
+            ("filter", self.filter, compile_filter), ("transform", self.transform, compile_transform),
+        ):  # fmt: skip
+            if text is not None:
+                try:
+                    compiling(text)
+                except ExpressionError as error:
+                    raise ValueError(f"`{name}`: {error}") from None
 
 
 class AppDecl(Strict, frozen=True):
@@ -253,6 +278,9 @@ class EgressProxy(Strict, frozen=True):
 
 class Deliveries(Strict, frozen=True):
     schedule: tuple[Seconds, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+    ordered_schedule: tuple[Seconds, ...] = (5.0, 30.0, 120.0, 300.0)  # of what goes in order: it blocks a line
+    deadline: Seconds = 432_000.0  # after acceptance, or after it was asked for again: then nothing is tried again
+    disable_after: Seconds = 432_000.0  # an endpoint whose every try failed for so long is disabled; 0: never
     jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
     timeout: Seconds = 15.0  # in total
     response_bytes: Bytes = 16_384  # kept of a response
@@ -335,6 +363,7 @@ class Config(Strict, frozen=True):
     consumers: dict[Name, Consumer] = {}
     plans: dict[Name, Plan] = {}
     apps: dict[Name, AppDecl] = {}
+    destinations: dict[Name, DestinationDecl] = {}  # beside webhooks
     errors: dict[ErrorStatus, dict[MediaType, Template]] = {}  # bodies of the gateway's own answers
     deliveries: Deliveries = Deliveries()
     retention: Retention = Retention()
@@ -345,3 +374,15 @@ class Config(Strict, frozen=True):
     access_log: AccessLog = AccessLog()
     telemetry: Telemetry | None = None  # OpenTelemetry; none: nothing is sent
     shutdown: Shutdown = Shutdown()
+
+    def __post_init__(self) -> None:
+        for name in self.destinations:
+            if name == "webhook":
+                raise ValueError("`destinations` cannot declare `webhook`, which is there already")
+        for uid, app in self.apps.items():
+            for endpoint in app.endpoints:
+                if endpoint.destination != "webhook" and endpoint.destination not in self.destinations:
+                    raise ValueError(
+                        f"the endpoint `{endpoint.uid}` of `{uid}` goes to `{endpoint.destination}`, which"
+                        " `destinations` does not declare"
+                    )
