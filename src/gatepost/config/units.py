@@ -208,6 +208,8 @@ def path_pattern(text: str) -> str:
             if segment in names:
                 raise ValueError(f"has the parameter {segment} twice; give each its own name")
             names.add(segment)
+        elif segment.startswith(":"):
+            raise ValueError(f"must write a parameter in braces: {{{segment[1:]}}}, not {segment}")
         elif segment in (".", ".."):
             raise ValueError("must not hold `.` or `..` segments: no request has them after normalisation")
         elif not segment and place != len(segments) - 1:

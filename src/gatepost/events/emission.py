@@ -9,6 +9,7 @@ import msgspec
 
 from gatepost.config import schema
 from gatepost.errors import ExpressionError, GatepostError
+from gatepost.events.rules import wrong_channel, wrong_event_type
 from gatepost.expressions import (
     EXCHANGE_VARIABLES,
     ExchangeEnvironment,
@@ -119,6 +120,16 @@ def compile_rule(entry: schema.Emit, place: int = 0) -> Rule:
     payload = compiled("payload", lambda: compile_template(entry.payload, EXCHANGE_VARIABLES))
     channels = tuple(text(f"channels[{n}]", channel) for n, channel in enumerate(entry.channels))
     event_id = None if entry.id is None else text("id", entry.id)
+    if faults:
+        raise RuleError(faults)
+    faults += [
+        (setting, wrong)
+        for setting, program, wrong_in in (
+            ("event_type", event_type, wrong_event_type),
+            *((f"channels[{n}]", channel, wrong_channel) for n, channel in enumerate(channels)),
+        )
+        if program.constant and (wrong := wrong_in(program.evaluate({})))
+    ]
     if faults:
         raise RuleError(faults)
     reads = when.references.union(

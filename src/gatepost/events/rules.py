@@ -23,6 +23,16 @@ _NAME_RULE: Final = f"1 to {NAME_LENGTH} letters, digits, '-', '_' and '.'"
 _CHANNEL_RULE: Final = "1 to 128 letters, digits and any of - _ . / ~ : @ + = ,"
 
 
+def wrong_event_type(text: str) -> str:
+    """What is wrong with the name of an event type, or nothing."""
+    return "" if _name(text) else f"must be {_NAME_RULE}, such as order.created"
+
+
+def wrong_channel(text: str) -> str:
+    """What is wrong with a channel, or nothing."""
+    return "" if _channel(text) else f"must be {_CHANNEL_RULE}, such as /orders/12345"
+
+
 class Fault(NamedTuple):
     """One thing wrong with one field. `loc` is its place: `("body", "channels", "0")`."""
 

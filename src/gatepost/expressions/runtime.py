@@ -194,6 +194,8 @@ def _explained(message: str, text: str, variables: Mapping[str, Type]) -> str:
         reason = f"`{overload[1].strip('_').replace('_', ' … ')}` does not take {overload[2]}"
     elif reason.startswith("Syntax error: "):
         reason = reason.partition(" expecting ")[0]
+        if reason == "Syntax error: mismatched input '<EOF>'":
+            reason = "it ends too early"
     return f"at character {at}: {reason}" if at else reason
 
 

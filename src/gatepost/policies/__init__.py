@@ -82,6 +82,12 @@ POLICIES: Final[dict[str, Builder[Any]]] = {
     "policy": python.build,
 }
 
+# Those that may say who the consumer is.
+IDENTIFYING: Final = (
+    *("api_key", "basic", "jwt", "oauth2_introspection", "http_signature", "webhook_signature", "mtls", "anonymous"),
+    *("any_of", "all_of", "policy"),
+)
+
 
 def build_policy(use: PolicyUse, context: PolicyContext) -> Policy:
     """The policy that one entry of a route's list asks for. Raises ValueError where it cannot be obeyed."""
@@ -93,6 +99,11 @@ def build_policy(use: PolicyUse, context: PolicyContext) -> Policy:
             except SettingFault as fault:
                 setting = f"{name}.{fault.setting}".rstrip(".").replace(".[", "[")
                 raise SettingFault(setting, str(fault)) from None
+            except ValueError as fault:  # a sentence that may begin with its setting: "by: there is no `foo`"
+                setting, colon, reason = str(fault).partition(": ")
+                if not colon or setting not in config.__struct_fields__:
+                    raise SettingFault(name, str(fault)) from None
+                raise SettingFault(f"{name}.{setting}", reason) from None
     raise ValueError("names no policy")
 
 
@@ -108,6 +119,15 @@ def check_together(uses: Sequence[PolicyUse]) -> None:
             raise ValueError(f"two limits of concurrency of one route are named {name}: give each its own `name`")
     if len([use for use in uses if use.queue is not None]) > 1:
         raise ValueError("a route can have one queue only: who waits in two lines may wait for ever")
+    if not any(getattr(use, name) is not None for use in uses for name in IDENTIFYING):
+        for use in uses:
+            for name in ("rate_limit", "quota", "concurrency", "queue"):
+                limit = getattr(use, name)
+                if limit is not None and limit.by is not None and limit.by.startswith("consumer."):
+                    raise ValueError(
+                        f"`{name}` counts by {limit.by}, but no policy of this route says who the consumer is: add "
+                        "api_key, jwt or another that does, or count by client.address"
+                    )
     for name in ("cache", "compress"):
         if len([use for use in uses if getattr(use, name) is not None]) > 1:
             raise ValueError(f"a route can have one {name} only")

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gatepost.config import units
 from gatepost.config.loading import load_text
 from gatepost.config.policies import PolicyUse
+from gatepost.config.policies.api_key import ApiKeyPolicy
 from gatepost.config.policies.concurrency import ConcurrencyPolicy
 from gatepost.config.policies.queue import QueuePolicy
 from gatepost.config.policies.quota import QuotaPolicy
@@ -68,6 +70,16 @@ def test_what_one_route_s_limits_must_keep_together(uses: list[dict[str, Any]], 
     check_together([PolicyUse(**use) for use in uses[:1]])
     with pytest.raises(ValueError, match=reason):
         check_together([PolicyUse(**use) for use in uses])
+
+
+@pytest.mark.parametrize("name", ["rate_limit", "quota", "concurrency", "queue"])
+def test_who_counts_by_consumer_must_ask_who_it_is(name: str) -> None:
+    """Otherwise everybody would share one count."""
+    more = {"rate_limit": {"window": 60.0}, "quota": {"period": "day"}}.get(name, {})
+    use = msgspec.convert({name: {"limit": 1, "by": "consumer.id", **more}}, PolicyUse)
+    with pytest.raises(ValueError, match="no policy of this route says who the consumer is"):
+        check_together([use])
+    check_together([use, PolicyUse(api_key=ApiKeyPolicy())])
 
 
 def test_who_may_not_wait_at_all_needs_no_queue() -> None:

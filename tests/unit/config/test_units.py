@@ -128,6 +128,7 @@ def test_path_patterns(text: str) -> None:
         "/a/.",
         "/a//b",
         "/a\\b",
+        "/orders/:id",
     ],
 )
 def test_what_is_no_path_pattern(text: str) -> None:

@@ -449,8 +449,8 @@ async def test_no_body_at_all_is_not_json(gateway: Gateway, method: str) -> None
         ({"when": "request.headers['x-missing'] == 'a'"}, "when-failed"),
         ({"app": "nobody"}, "app-unknown"),
         ({"app": "${request.headers['x-tenant']}"}, "app-unknown"),
-        ({"event_type": "order created"}, "invalid-message"),
-        ({"channels": ("/orders/*",)}, "invalid-message"),
+        ({"event_type": "order ${response.body.order_id}"}, "invalid-message"),
+        ({"channels": ("/orders/*/${response.body.order_id}",)}, "invalid-message"),
         ({"payload": "${response.body.order_id}"}, "invalid-message"),
     ],
 )
@@ -586,6 +586,11 @@ def test_a_rule_that_does_not_compile_tells_every_fault_with_its_setting() -> No
     with pytest.raises(RuleError) as raised:
         compile_rule(rule(when="response.status", channels=("fine", "${nobody}"), id="${"))
     assert [setting for setting, _ in raised.value.faults] == ["when", "channels[1]", "id"]
+
+
+def test_a_rule_whose_messages_could_never_be_is_refused() -> None:
+    with pytest.raises(RuleError, match=r"event_type: must be .*; channels\[1\]: must be "):
+        compile_rule(rule(event_type="order created", channels=("/orders/1", "/orders/*")))
 
 
 async def test_what_emit_may_hold_of_a_response_bounds_no_request(tmp_path: Path) -> None:

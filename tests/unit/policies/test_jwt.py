@@ -161,7 +161,7 @@ def test_what_cannot_be_obeyed_is_refused_when_it_is_built(config: dict[str, Any
 
 def test_keys_come_from_exactly_one_place() -> None:
     for config in ({}, {"secrets": (Secret("x" * 32),), "jwks_url": URL}):
-        with pytest.raises(ValueError, match="needs one of"):
+        with pytest.raises(ValueError, match="needs exactly one of"):
             JwtPolicy(algorithms=("HS256",), **config)
 
 

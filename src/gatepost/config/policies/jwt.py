@@ -43,7 +43,9 @@ class JwtPolicy(BearerSettings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         sources = [self.secrets, self.public_keys, self.jwks, self.jwks_url]
         if sum(bool(source) for source in sources) != 1:
-            raise ValueError("needs one of `secrets`, `public_keys`, `jwks` and `jwks_url`: where its keys come from")
+            raise ValueError(
+                "needs exactly one of `secrets`, `public_keys`, `jwks` and `jwks_url`: where its keys come from"
+            )
         if self.jwks_refresh == 0:
             raise ValueError("`jwks_refresh` must be longer than 0")
         if self.jwks_ca is not None and self.jwks_url is None:
