@@ -18,6 +18,7 @@ from gatepost.clock import ManualClock
 from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Endpoint
 from gatepost.stores.base import Completion, NewMessage, Outcome, Store
+from gatepost.stores.master_key import MasterKey
 from gatepost.stores.postgres import PostgresStore
 from gatepost.stores.sqlite import SqliteStore
 
@@ -26,11 +27,12 @@ _vfs_names = itertools.count()
 
 
 class FaultyDisk:
-    """Every file of SQLite passes here while `installed`: `full`, `fsync_fails` and `fsync_fails_on` ("db" or "wal")
+    """Every file of SQLite passes here while `installed`: `full`, `read_only`, `fsync_fails` and `fsync_fails_on` ("db" or "wal")
     make it refuse, a cleared `syncing` makes every fsync wait, `trace` keeps the order of writes and syncs."""
 
     def __init__(self) -> None:
         self.full = False
+        self.read_only = False
         self.fsync_fails = False
         self.fsync_fails_on = ""
         self.syncing = threading.Event()
@@ -49,6 +51,8 @@ class FaultyDisk:
             def xWrite(self, data: bytes, offset: int) -> None:
                 if disk.full:
                     raise _error(apsw.FullError, apsw.SQLITE_FULL)
+                if disk.read_only:
+                    raise _error(apsw.ReadOnlyError, apsw.SQLITE_READONLY)
                 disk.trace.append(("write", self._kind))
                 super().xWrite(data, offset)
 
@@ -104,6 +108,7 @@ class SqliteUnderTest:
         self._stores: list[SqliteStore] = []
 
     async def open(self, **options: Any) -> SqliteStore:
+        options.setdefault("key", MasterKey(None, self.folder / "store.db.key"))
         store = SqliteStore(str(self._path), clock=self.clock, probe_interval=0.002, **options)
         self._stores.append(store)
         await store.open()
@@ -156,6 +161,7 @@ class PostgresUnderTest:
         self._stores: list[PostgresStore] = []
 
     async def open(self, **options: Any) -> PostgresStore:
+        options.setdefault("key", MasterKey(None, self.folder / "store.db.key"))
         store = PostgresStore(self.url, clock=self.clock, probe_interval=0.002, **options)
         self._stores.append(store)
         await store.open()

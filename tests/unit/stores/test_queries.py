@@ -26,6 +26,13 @@ WHOLE = {
     "access_keys": "access_key",
     "plans": "plan",
     "event_type_infos": "event_type_info",
+    "sealing_keys": "sealing_key",
+    "retention_marks": "retention_mark",  # a few rules
+    "drop_retention_marks": "retention_mark",
+    "heads": "key",  # what was found so far, of one endpoint and at most as many as are asked for
+    "lanes_in_order": "e",
+    "lane_states": "l",
+    "running_tasks": "task USING INDEX task_running",
     # `gatepost store check` looks at everything, while nobody else does.
     "lost_deliveries": "d",
     "stray_deliveries": "d",
