@@ -191,6 +191,13 @@ async def test_what_is_no_url_is_said_so(node: Node, query: str) -> None:
     assert refused["errors"][0]["parameter"] in ("url", "prefix", "tag")
 
 
+async def test_a_misspelt_parameter_lets_go_of_nothing(node: Node) -> None:
+    await get(node, b"/a")
+    refused = await node.api("DELETE", "/api/v1/cache?ulr=http://shop.test/b", expect=422)
+    assert refused["errors"][0]["parameter"] == "ulr"
+    assert (await get(node, b"/a", b"Cache-Control: only-if-cached\r\n")).status == 200
+
+
 async def test_the_api_tells_how_much_is_stored_and_memory_is_bounded(node: Node, backend: Backend) -> None:
     before = await node.api("GET", "/api/v1/cache")
     assert (before["entries"], before["bytes"], before["memory"]) == (0, 0, 1_048_576)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from typing_extensions import TypedDict
 
 from gatepost.api.context import Ctx
@@ -35,6 +35,7 @@ class CachePurgeOut(TypedDict):
 
 _URL = Query(description="`http://host/path?query`, as clients ask for it: exactly this.", max_length=8_192)
 _PREFIX = Query(description="`http://host/path`: everything that begins so.", max_length=8_192)
+_WHAT: Final = ("url", "prefix", "tag")
 _TAG = Query(description="What `Surrogate-Key` or `Cache-Tag` of an answer names.", max_length=1_024)
 
 
@@ -57,6 +58,7 @@ async def get(context: Ctx) -> Response:
 @noun.delete("", operation_id="v1.cache.purge", response_model=CachePurgeOut)
 async def purge(
     context: Ctx,
+    request: Request,
     url: Annotated[str | None, _URL] = None,
     prefix: Annotated[str | None, _PREFIX] = None,
     tag: Annotated[str | None, _TAG] = None,
@@ -65,6 +67,9 @@ async def purge(
 
     What is still on its way to be stored began before: it is not stored either."""
     storage = _storage(context)
+    for name in request.query_params:
+        if name not in _WHAT:  # misspelt it would let go of everything
+            raise _wrong(name, f"is not known here; give one of {', '.join(_WHAT)}, or none of them for everything")
     given = [name for name, value in (("url", url), ("prefix", prefix), ("tag", tag)) if value is not None]
     if len(given) > 1:
         raise _wrong(given[1], "give one of url, prefix and tag")

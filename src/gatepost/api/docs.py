@@ -25,7 +25,8 @@ code, .method { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: .3rem 0 1rem; width: 100%; }
 td { border-top: 1px solid var(--line); padding: .25rem .8rem .25rem 0; vertical-align: top; }
 td:first-child { width: 14rem; } td p { margin: 0; }
-nav a { margin-right: 1rem; } h3 { font-size: 1rem; margin: 1rem 0 .2rem; }
+.says { float: right; opacity: .65; } @media (max-width: 50rem) { .says { display: none; } }
+nav a { display: inline-block; margin-right: 1rem; } h3 { font-size: 1rem; margin: 1rem 0 .2rem; }
 """
 
 
@@ -69,12 +70,17 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     )
     body = "".join(_content(operation.get("requestBody", {})))
     return (
-        f"<details><summary><span class=method>{method.upper()}</span><code>{escape(path)}</code></summary>"
+        f"<details><summary><span class=method>{method.upper()}</span><code>{escape(path)}</code>"
+        f" <span class=says>{_text(_first_sentence(operation.get('description', '')))}</span></summary>"
         f"<p>{_text(operation.get('description', ''))}</p>"
         + (f"<h3>Parameters</h3><table>{parameters}</table>" if parameters else "")
         + (f"<h3>Body</h3><p>{body}</p>" if body else "")
         + f"<h3>Answers</h3><table>{responses}</table></details>"
     )
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition("\n\n")[0].partition(". ")[0].rstrip(".").replace("\n", " ")
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:

@@ -118,7 +118,10 @@ def of_validation(error: RequestValidationError) -> Refused:
 def _fault(item: dict[str, Any]) -> ErrorOut:
     place, *below = (str(step) for step in item["loc"])
     if item["type"] == "json_invalid":
-        return fault("", f"the body is not JSON: {item.get('ctx', {}).get('error', '')}")
+        reason = item.get("ctx", {}).get("error", "")
+        return fault("", f"the body is not JSON: {reason}, at character {below[0] if below else 0}")
+    if place == "body" and not below and isinstance(item.get("input"), bytes):
+        return ErrorOut(detail="send the body as application/json", parameter="Content-Type")
     detail = item["msg"].removeprefix("Value error, ")
     if item["type"] == "missing":
         detail = "is required"

@@ -132,6 +132,10 @@ async def test_what_is_not_valid_is_told_all_at_once(api: Api) -> None:
     refused(await api.post(CONSUMERS, {"name": "csm_00000000007"}), 422, "request-invalid")
     document = refused(await api.request("POST", CONSUMERS, raw=b"{"), 422, "request-invalid")
     assert "not JSON" in document["errors"][0]["detail"]
+    assert document["errors"][0]["detail"].endswith("at character 1")
+    form = {"content-type": "application/x-www-form-urlencoded"}  # what curl sends if it is not told otherwise
+    document = refused(await api.request("POST", CONSUMERS, {"name": "a"}, headers=form), 422, "request-invalid")
+    assert document["errors"] == [{"detail": "send the body as application/json", "parameter": "Content-Type"}]
 
 
 async def test_refusals_are_problem_documents_with_the_request_id(api: Api) -> None:
