@@ -26,7 +26,7 @@ from gatepost.analytics.meter import Meter
 from gatepost.analytics.scrape import Scrape
 from gatepost.analytics.telemetry import Telemetry, open_telemetry
 from gatepost.api.late import LateApi
-from gatepost.api.paths import OPEN_PATHS
+from gatepost.api.paths import OPEN_PATHS, own
 from gatepost.api.tokens import load_or_create
 from gatepost.bus.local import LocalBus
 from gatepost.clock import Clock, SystemClock
@@ -162,7 +162,7 @@ class Node:
         self._start_upstreams()
         await applications.start(self.traffic.applications.values())
         self.api = LateApi(lambda: self._make_api(clock, guard, ingest))
-        admin = AdminToken(sha256(token.encode()).digest())
+        admin = AdminToken(sha256(token.encode()).digest(), own)
         portal = PortalToken(admin, self.store.portal_token, self.store.directory)
         control = _control(
             config, self.api, CreateMessage(ingest), admin, portal, Probe(self._wrong),

@@ -15,8 +15,8 @@ from tests.support.control_api import URL, Api, running
 from tests.support.svix_contract import Contract
 
 from gatepost import ids
-from gatepost.api import create_api
-from gatepost.api.problems import own
+from gatepost.api.control import create_api
+from gatepost.api.paths import own
 from gatepost.clock import SystemClock
 from gatepost.lifecycle import State
 from gatepost.model import App, Endpoint

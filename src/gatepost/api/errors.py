@@ -13,6 +13,7 @@ from starlette.routing import Match
 from typing_extensions import TypedDict
 
 from gatepost.api import problems
+from gatepost.api.paths import own
 from gatepost.errors import GatepostError, StoreUnavailable
 
 RETRY_AFTER: Final = "1"  # seconds, when the store cannot write; it tries by itself every second
@@ -104,7 +105,7 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(StoreUnavailable)
     async def of_store(request: Request, error: StoreUnavailable) -> Response:
-        if problems.own(request.url.path):
+        if own(request.url.path):
             refused = problems.Refused(problems.UNAVAILABLE, f"{error}. Nothing was changed; send the request again.")
             return problems.document(request, refused, {"retry-after": RETRY_AFTER})
         detail = f"The store cannot take writes now: {error}. Nothing was changed; send the request again."
@@ -112,13 +113,13 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def of_validation(request: Request, error: RequestValidationError) -> Response:
-        if problems.own(request.url.path):
+        if own(request.url.path):
             return problems.document(request, problems.of_validation(error))
         return unprocessable([_fault(item) for item in error.errors()])
 
     @api.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> Response:
-        if problems.own(request.url.path):
+        if own(request.url.path):
             return _own(api, request, error)
         if error.status_code == 404:
             return refusal(404, "not_found", f"The API has no path {request.url.path}.")
@@ -130,7 +131,7 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(Exception)
     async def of_nobody(request: Request, __: Exception) -> Response:
-        if problems.own(request.url.path):
+        if own(request.url.path):
             return problems.document(request, problems.Refused(problems.BROKEN))
         # The framework raises it again after this answer, and the ASGI handler logs it.
         return refusal(500, "server_error", "Something went wrong in Gatepost; its log says what.")

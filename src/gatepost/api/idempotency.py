@@ -17,9 +17,13 @@ import re
 from typing import Final, Protocol
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gatepost.api import problems
 from gatepost.api.errors import RETRY_AFTER, Fault, refusal, unprocessable
+from gatepost.api.paths import own
 from gatepost.clock import Clock
 from gatepost.errors import StoreUnavailable
 from gatepost.stores.control import KeptAnswer
@@ -70,7 +74,7 @@ class Idempotency:
         digest = hashlib.sha256(body).digest()
         while (first := self._known(place)) is not None:
             if first.digest != digest:
-                await _OTHER_BODY(scope, receive, send)
+                await _other_body(scope)(scope, receive, send)
                 return
             await first.over.wait()
             if first.answer:
@@ -100,14 +104,19 @@ class Idempotency:
                     first.answer = answer
         except StoreUnavailable as error:
             detail = f"The store cannot be asked now: {error}. Nothing was changed; send the request again."
-            await refusal(503, "unavailable", detail, {"retry-after": RETRY_AFTER})(scope, receive, send)
+            again = {"retry-after": RETRY_AFTER}
+            if own(scope["path"]):
+                told = problems.document(Request(scope), problems.Refused(problems.UNAVAILABLE, detail), again)
+            else:
+                told = refusal(503, "unavailable", detail, again)
+            await told(scope, receive, send)
             return
         finally:
             if not first.answer and self._first.get(place) is first:
                 del self._first[place]
             first.over.set()
         if first.digest != digest:
-            await _OTHER_BODY(scope, receive, send)
+            await _other_body(scope)(scope, receive, send)
         else:
             await _give(first.answer or answer, send)
 
@@ -132,14 +141,14 @@ class Idempotency:
             del self._first[next(iter(self._first))]
 
 
-_OTHER_BODY: Final = unprocessable(
-    [
-        Fault(
-            ("header", "idempotency-key"),
-            "This idempotency-key was used with another body. Use a new key for a new request.",
-        )
-    ]
-)
+_OTHER_BODY: Final = "This idempotency-key was used with another body. Use a new key for a new request."
+
+
+def _other_body(scope: Scope) -> Response:
+    if own(scope["path"]):
+        fault = problems.ErrorOut(detail=_OTHER_BODY, parameter="idempotency-key")
+        return problems.document(Request(scope), problems.Refused(problems.INVALID, errors=[fault]))
+    return unprocessable([Fault(("header", "idempotency-key"), _OTHER_BODY)])
 
 
 class _First:

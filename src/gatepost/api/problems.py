@@ -1,7 +1,7 @@
 """Refusals of the paths that are Gatepost's own: RFC 9457 problem documents with the request's id.
 
-The webhook part of the API refuses as Svix does (`errors.py`). Everything under `OWN` refuses as the gateway does:
-`type` stays the same over versions, and `errors` lists every fault of a request that is not valid.
+The webhook part of the API refuses as Svix does (`errors.py`). Everything under `paths.OWN` refuses as the gateway
+does: `type` stays the same over versions, and `errors` lists every fault of a request that is not valid.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from typing_extensions import TypedDict
 
+from gatepost.api.paths import own
 from gatepost.errors import PROBLEM_PREFIX, GatepostError
 
 MEDIA_TYPE: Final = "application/problem+json"
-OWN: Final = ("/api/v1/analytics", "/api/v1/audit", "/api/v1/cache", "/api/v1/consumer", "/api/v1/plan")
 
 
 class ErrorOut(TypedDict):
@@ -53,6 +53,7 @@ UNAVAILABLE: Final = Kind(503, "store-unavailable", "The store cannot take write
 
 # What any route may answer, for the OpenAPI document.
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": ProblemOut, "description": "The admin token is missing or wrong"},
     404: {"model": ProblemOut, "description": NOT_FOUND.title},
     409: {"model": ProblemOut, "description": "It is in the way of something that exists"},
     422: {"model": ProblemOut, "description": INVALID.title},
@@ -73,10 +74,6 @@ class Refused(GatepostError):
 def router(prefix: str, tag: str) -> APIRouter:
     """As `router.router`, for a noun of these paths."""
     return APIRouter(prefix=prefix, tags=[tag], responses=RESPONSES, strict_content_type=False)
-
-
-def own(path: str) -> bool:
-    return any(path == prefix or path.startswith(prefix + "/") for prefix in OWN)
 
 
 def describe(paths: dict[str, Any]) -> None:

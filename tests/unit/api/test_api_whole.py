@@ -18,7 +18,7 @@ from gatepost import log
 from gatepost.api import idempotency
 from gatepost.api.control import create_api
 from gatepost.api.idempotency import Idempotency
-from gatepost.api.paths import OPEN_PATHS
+from gatepost.api.paths import OPEN_PATHS, own
 from gatepost.clock import ManualClock
 from gatepost.errors import StoreUnavailable
 from gatepost.stores.control import KeptAnswer
@@ -306,7 +306,7 @@ async def test_the_document_says_which_refusals_are_problem_documents(api: Api) 
                 for kind in each.get("content", {})
             }
             if refusals:
-                assert refusals == {"application/problem+json" if problems.own(path) else "application/json"}, path
+                assert refusals == {"application/problem+json" if own(path) else "application/json"}, path
 
 
 async def test_the_start_makes_the_document(api: Api) -> None:

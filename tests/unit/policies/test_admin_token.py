@@ -53,3 +53,13 @@ def test_everything_else_is_refused_in_the_shape_that_svix_clients_read(fields: 
     assert challenge.startswith(b'Bearer realm="gatepost"')
     assert (error is None and b"error" not in challenge) or (error is not None and error in challenge)
     assert x.consumer is None
+
+
+@pytest.mark.parametrize(("fields", "slug"), [([], "token-missing"), (bearer(b"Bearer x"), "token-invalid")])
+def test_on_gatepost_s_own_paths_a_refusal_is_a_problem_document(fields: Fields, slug: str) -> None:
+    x, _ = make_exchange("GET", "/own/x", fields)
+    answer = AdminToken(sha256(TOKEN).digest(), lambda path: path == "/own/x").on_request(x)
+    assert answer is not None
+    assert (answer.status, answer.outcome) == (401, slug)
+    assert json.loads(answer.body)["type"] == f"urn:gatepost:problem:{slug}"
+    assert b"www-authenticate" in dict(answer.fields)
