@@ -31,7 +31,7 @@ def build(use: QuotaPolicy, context: PolicyContext) -> Quota:
 class Numbers:
     """A quota with the numbers that hold for somebody."""
 
-    __slots__ = ("_fields", "_name", "_seconds", "counts", "limit", "marks", "sentence")
+    __slots__ = ("_fields", "_name", "_since", "_until", "counts", "limit", "marks", "sentence")
 
     def __init__(self, config: QuotaPolicy, quota: Allotment, counts: QuotaCounts) -> None:
         limit, period = quota.limit, quota.period
@@ -42,14 +42,14 @@ class Numbers:
         of = f"{period:g} s" if isinstance(period, float) else f"a {period} (UTC)"
         self.sentence = f"The quota is {limit} requests in {of}."
         self._name = config.name
-        self._seconds = 0
+        self._since = self._until = 0.0
 
     def fields(self, now: float) -> LimitFields:
         """What is told, with the length of the present period."""
-        seconds = self.counts.period.seconds(now)
-        if seconds != self._seconds:
-            self._seconds = seconds
-            self._fields = LimitFields(self._name, self.limit, seconds)
+        if not self._since <= now < self._until:  # a look at the calendar for each would cost 0.3 µs
+            period = self.counts.period
+            self._since, self._until = now, period.ends(period.start(now))
+            self._fields = LimitFields(self._name, self.limit, period.seconds(now))
         return self._fields
 
 
