@@ -61,6 +61,7 @@ bench: venv .venv-bench/.stamp  ## measure beside other gateways and the floors 
 	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" $(BIN)/python -m bench.gateway $(BENCH)
 	@$(BIN)/python -m bench.delivery $(BENCH)
 	@$(BIN)/python -m bench.hot_path
+	@$(BIN)/python -m bench.policies
 
 clean:  ## remove what was built
 	rm -rf .venv* node_modules .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -47,7 +47,11 @@ async def _measure(repeat: int, only: list[str]) -> None:
             if only and not any(text in name for text in only):
                 continue
             rows += [await _row(name, case, directory, consumers, repeat) for case in each]
-    print(report.table(("policy", "given to do", "µs", "without it", "× plain"), rows))
+    head = ("policy", "given to do", "µs", "without it", "× plain")
+    told = machine.describe()
+    markdown = "\n\n".join(["# What each policy costs", report.headline(told), report.table(head, rows)]) + "\n"
+    print(report.table(head, rows))
+    print("\nwritten to", report.write("policies", markdown, {"machine": told, "head": head, "rows": rows}))
 
 
 async def _row(

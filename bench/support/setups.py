@@ -90,7 +90,7 @@ def stored_keys(backend: int, directory: Path) -> Setup:
     """A million consumers with a key each in the store, of whom 20,000 call."""
     file = directory / "keys"
     file.write_text("\n".join(keys.key(n * 37 % KEYS) for n in range(CALLERS)))
-    settings = with_policies(backend, {"api_key": {}})
+    settings = with_policies(backend, {"api_key": {}}) | {"plans": {"free": {}}}
     arguments = ["X-Api-Key", str(file)]
     return Setup(settings, script=LUA / "lines.lua", arguments=arguments, fill=lambda folder: keys.fill(folder, KEYS))
 

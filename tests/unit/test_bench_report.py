@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bench import documents
 from bench.delivery import _further
 from bench.support import machine, report, steady, wrk
 from bench.support.process import NotStarted, Process, stopping
@@ -126,7 +127,39 @@ def test_the_machine_and_its_disk_are_told(tmp_path: Path) -> None:
     assert 0 < disk["p50"] <= disk["p99"]
 
 
-@pytest.mark.parametrize("bench", ["gateway", "delivery", "hot_path"])
+def test_the_documents_have_a_place_for_each_table(tmp_path: Path) -> None:
+    for file in ("README.md", "docs/performance.md"):
+        copy = tmp_path / Path(file).name
+        copy.write_text((documents.ROOT / file).read_text())
+    for file, name in (
+        ("README.md", "gateway"),
+        ("performance.md", "policies on the wire"),
+        ("performance.md", "each policy"),
+    ):
+        documents.fill(tmp_path / file, name, "| a table |")
+        assert f"<!-- bench: {name} -->\n| a table |\n<!-- end -->" in (tmp_path / file).read_text()
+    with pytest.raises(ValueError, match=r"README.md has no place for 'other'"):
+        documents.fill(tmp_path / "README.md", "other", "")
+
+
+def test_a_row_of_the_documents_is_made_of_its_scenario() -> None:
+    def row(subject: str, cpu: float, **ratios: float) -> dict[str, object]:
+        return {"scenario": "quota", "subject": subject, "cpu_us": cpu, "ratios": ratios, "memory_mib": 88}
+
+    rows = [row("floor", 30.0), row("gatepost", 40.0), row("gatepost quota", 50.0, floor=1.6)]
+    last = documents.on_the_wire(rows).splitlines()[-1]
+    assert [cell.strip() for cell in last.strip("|").split("|")] == [
+        "quota",
+        "30.0",
+        "40.0",
+        "50.0",
+        "1.60",
+        "1.25",
+        "88",
+    ]
+
+
+@pytest.mark.parametrize("bench", ["gateway", "delivery", "hot_path", "policies", "keys", "documents"])
 def test_every_bench_explains_itself(bench: str) -> None:
     root = Path(__file__).parents[2]
     told = subprocess.run(
