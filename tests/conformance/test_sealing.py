@@ -17,6 +17,7 @@ from gatepost.errors import StoreUnavailable
 from gatepost.model import Bearer, Endpoint, EndpointSettings, Secret
 from gatepost.stores import postgres_sealing, sqlite_sealing
 from gatepost.stores.base import Store
+from gatepost.stores.control import KeptAnswer
 from gatepost.stores.master_key import MasterKey
 
 SECRETS = ("whsec_cGxhaW4gYXMgZGF5", "token-for-a-receiver", "header-of-a-receiver")
@@ -80,6 +81,19 @@ async def test_no_secret_stands_on_disk_as_it_is(life: StoreUnderTest, store: St
     assert (await sql(life, f"SELECT headers, secrets, settings FROM endpoint WHERE key = {endpoint.key}")) == [
         ("{}", "[]", "{}")
     ]
+
+
+async def test_a_kept_answer_is_sealed_too(life: StoreUnderTest, store: Store) -> None:
+    answer = KeptAnswer(b"d" * 32, 201, b'{"key":"gp_key-that-was-made"}')
+    await store.keep_answer(b"p" * 32, answer, life.clock.now() + 60)
+    assert await store.kept_answer(b"p" * 32) == answer
+    [[body]] = await sql(life, "SELECT body FROM answer")
+    assert b"key-that-was-made" not in bytes(body)
+    assert b"key-that-was-made" not in await on_disk(life)
+    await store.keep_answer(b"q" * 32, answer, life.clock.now() + 60)
+    await sql(life, f"UPDATE answer SET place = '{(b'r' * 32).hex()}' WHERE place = '{(b'q' * 32).hex()}'")
+    with pytest.raises(StoreUnavailable, match="does not open"):
+        await store.kept_answer(b"r" * 32)
 
 
 async def test_the_test_above_would_see_them(life: StoreUnderTest) -> None:

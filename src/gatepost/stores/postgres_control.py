@@ -12,6 +12,7 @@ from gatepost.model import EventType
 from gatepost.stores.control import FORGET, DeliveryCounts, EventTypes, KeptAnswer
 from gatepost.stores.postgres_batch import Batch, Connection
 from gatepost.stores.queries import queries
+from gatepost.stores.sealing import Sealer, answer_at
 from gatepost.stores.sqlite_control import between, counts_of
 from gatepost.stores.sqlite_rows import to_json
 
@@ -25,6 +26,7 @@ class _Engine(Protocol):
 
     event_types: EventTypes
     _clock: Clock
+    _sealer: Sealer
 
     def _tell(self) -> None: ...
     async def _read(self, function: Callable[[Connection], Awaitable[T]]) -> T: ...
@@ -78,17 +80,24 @@ class PostgresControl:
 
     async def keep_answer(self: _Engine, place: bytes, answer: KeptAnswer, expires: float) -> None:
         now = self._clock.now()
+        name = place.hex()
+        body = self._sealer.seal_bytes(answer.body, answer_at(name))
+        values: tuple[Any, ...] = (name, answer.digest, answer.status, body, expires, now)
 
         async def act(batch: Batch) -> None:
             await batch.connection.execute(_SQL["forget_answers"], now, FORGET)
-            await batch.connection.execute(_SQL["keep_answer"], place.hex(), *answer, expires, now)
+            await batch.connection.execute(_SQL["keep_answer"], *values)
 
         await self._write(act)
 
     async def kept_answer(self: _Engine, place: bytes) -> KeptAnswer | None:
         now = self._clock.now()
-        row = await self._read(lambda db: db.fetchrow(_SQL["kept_answer"], place.hex(), now))
-        return None if row is None else KeptAnswer(*row)
+        name = place.hex()
+        row = await self._read(lambda db: db.fetchrow(_SQL["kept_answer"], name, now))
+        if row is None:
+            return None
+        digest, status, body = row
+        return KeptAnswer(digest, status, self._sealer.open_bytes(body, answer_at(name)))
 
     async def count_deliveries(
         self: _Engine, app: int, endpoint: int, since: float | None, until: float | None
@@ -100,6 +109,7 @@ class PostgresControl:
     async def expunge_message(self: _Engine, app: int, message: int) -> None:
         async def act(batch: Batch) -> None:
             await batch.connection.execute(_SQL["expunge_message"], app, message)
+            await batch.connection.execute(_SQL["expunge_shaped"], app, message)
 
         await self._write(act)
 

@@ -37,6 +37,7 @@ async def open_sealer(connection: Connection, key: MasterKey | None, now: float)
             return key.sealer(rows)
         first = change(key.first(), {})
         await _write_keys(connection, first, now)
+        await connection.execute(_SQL["drop_answers"])
         for place, identifier, *plain in await connection.fetch(_SQL["sealed_endpoints"], 0, MOST):
             values = sealed(first.sealer, identifier, Columns(*plain))
             await connection.execute(_SQL["reseal_endpoint"], place, *values)
@@ -93,6 +94,7 @@ async def _reseal(connection: Connection, sealer: Sealer, progress: Progress, st
                     await connection.execute(_SQL["reseal_endpoint"], place, *values)
             if not rows:
                 await connection.execute(_SQL["drop_sealing_keys"], sealer.current)
+                await connection.execute(_SQL["drop_answers"])
                 return
         done += len(rows)
         progress(done)

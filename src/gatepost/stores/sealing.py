@@ -37,6 +37,11 @@ def place(column: str, identifier: int) -> bytes:
     return f"endpoint.{column}.{identifier}".encode()
 
 
+def answer_at(name: str) -> bytes:
+    """What the kept answer to a request is bound to: it may hold a key that was made, or a portal's token."""
+    return f"answer.{name}".encode()
+
+
 class Sealer:
     """Seals under the newest of some data keys, opens under any of them. Immutable."""
 
@@ -65,6 +70,13 @@ class Sealer:
                 f"the store's value {where.decode()} does not open: it was changed, moved or sealed under another key"
             ) from None
 
+    def seal_bytes(self, raw: bytes, where: bytes) -> bytes:
+        return self.seal(raw.decode("latin-1"), where).encode()
+
+    def open_bytes(self, sealed: bytes, where: bytes) -> bytes:
+        """As `open`."""
+        return self.open(sealed.decode("latin-1"), where).encode("latin-1")
+
     def is_current(self, sealed: str) -> bool:
         return sealed.startswith(f"{VERSION}:{self.current}:")
 
@@ -85,6 +97,12 @@ class _Plain(Sealer):
         return text
 
     def open(self, sealed: str, where: bytes) -> str:
+        return sealed
+
+    def seal_bytes(self, raw: bytes, where: bytes) -> bytes:
+        return raw
+
+    def open_bytes(self, sealed: bytes, where: bytes) -> bytes:
         return sealed
 
     def open_row(self, row: Sequence[Any]) -> Row:

@@ -15,6 +15,7 @@ from gatepost.lifecycle import State
 from gatepost.model import EventType
 from gatepost.stores.control import FORGET, DeliveryCounts, EventTypes, KeptAnswer
 from gatepost.stores.queries import queries
+from gatepost.stores.sealing import Sealer, answer_at
 from gatepost.stores.sqlite_batch import Batch
 from gatepost.stores.sqlite_rows import to_json
 
@@ -28,6 +29,7 @@ class _Engine(Protocol):
 
     event_types: EventTypes
     _clock: Clock
+    _sealer: Sealer
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T: ...
     async def _write(self, act: Callable[[Batch], T], committed: Callable[[T], None] | None = None) -> T: ...
@@ -78,16 +80,29 @@ class SqliteControl:
 
     async def keep_answer(self: _Engine, place: bytes, answer: KeptAnswer, expires: float) -> None:
         now = self._clock.now()
+        name = place.hex()
+        values = (
+            name,
+            answer.digest,
+            answer.status,
+            self._sealer.seal_bytes(answer.body, answer_at(name)),
+            expires,
+            now,
+        )
 
         def act(batch: Batch) -> None:
             batch.connection.execute(_SQL["forget_answers"], (now, FORGET))
-            batch.connection.execute(_SQL["keep_answer"], (place.hex(), *answer, expires, now))
+            batch.connection.execute(_SQL["keep_answer"], values)
 
         await self._write(act)
 
     async def kept_answer(self: _Engine, place: bytes) -> KeptAnswer | None:
-        row = await self._read(_row, "kept_answer", (place.hex(), self._clock.now()))
-        return None if row is None else KeptAnswer(*row)
+        name = place.hex()
+        row = await self._read(_row, "kept_answer", (name, self._clock.now()))
+        if row is None:
+            return None
+        digest, status, body = row
+        return KeptAnswer(digest, status, self._sealer.open_bytes(body, answer_at(name)))
 
     async def count_deliveries(
         self: _Engine, app: int, endpoint: int, since: float | None, until: float | None
@@ -98,6 +113,7 @@ class SqliteControl:
     async def expunge_message(self: _Engine, app: int, message: int) -> None:
         def act(batch: Batch) -> None:
             batch.connection.execute(_SQL["expunge_message"], (message, app))
+            batch.connection.execute(_SQL["expunge_shaped"], (message, app))
 
         await self._write(act)
 

@@ -37,6 +37,7 @@ def open_sealer(connection: apsw.Connection, key: MasterKey | None, now: float) 
     try:
         with connection:
             _write_keys(connection, first, now)
+            connection.execute(_SQL["drop_answers"])
             plain: list[Any] = connection.execute(_SQL["sealed_endpoints"], (0, -1)).fetchall()
             for place, identifier, *columns in plain:
                 values = sealed(first.sealer, identifier, Columns(*columns))
@@ -102,6 +103,7 @@ def _reseal(connection: apsw.Connection, sealer: Sealer, progress: Progress, ste
                     connection.execute(_SQL["reseal_endpoint"], (*values, place))
             if not rows:
                 connection.execute(_SQL["drop_sealing_keys"], (sealer.current,))
+                connection.execute(_SQL["drop_answers"])
                 return
         done += len(rows)
         progress(done)

@@ -27,6 +27,7 @@ WHOLE = {
     "plans": "plan",
     "event_type_infos": "event_type_info",
     "sealing_keys": "sealing_key",
+    "drop_answers": "answer",
     "retention_marks": "retention_mark",  # a few rules
     "drop_retention_marks": "retention_mark",
     "heads": "key",  # what was found so far, of one endpoint and at most as many as are asked for

@@ -37,3 +37,7 @@ INSERT INTO retention_mark (rule, reached) VALUES ($1, $2) ON CONFLICT (rule) DO
 
 -- name: drop_retention_marks
 DELETE FROM retention_mark WHERE rule <> ALL($1::text[]);
+
+-- name: expunge_shaped
+-- What was made of a message for its endpoints is as much its content.
+DELETE FROM shaped WHERE message = $2 AND endpoint IN (SELECT key FROM endpoint WHERE app = $1);

@@ -15,3 +15,7 @@ SELECT key, id, headers, secrets, settings FROM endpoint WHERE life = 0 AND key 
 
 -- name: reseal_endpoint
 UPDATE endpoint SET headers = $2, secrets = $3, settings = $4 WHERE key = $1;
+
+-- name: drop_answers
+-- Kept for twelve hours at most, and sealed under the key that goes.
+DELETE FROM answer;

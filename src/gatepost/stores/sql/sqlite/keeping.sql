@@ -36,3 +36,7 @@ INSERT INTO retention_mark (rule, reached) VALUES (?, ?) ON CONFLICT DO UPDATE S
 
 -- name: drop_retention_marks
 DELETE FROM retention_mark WHERE rule NOT IN (SELECT value FROM json_each(?));
+
+-- name: expunge_shaped
+-- What was made of a message for its endpoints is as much its content.
+DELETE FROM shaped WHERE message = ? AND endpoint IN (SELECT key FROM endpoint WHERE app = ?);

@@ -14,3 +14,7 @@ SELECT key, id, headers, secrets, settings FROM endpoint WHERE life = 0 AND key 
 
 -- name: reseal_endpoint
 UPDATE endpoint SET headers = ?, secrets = ?, settings = ? WHERE key = ?;
+
+-- name: drop_answers
+-- Kept for twelve hours at most, and sealed under the key that goes.
+DELETE FROM answer;
