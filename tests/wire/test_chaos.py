@@ -200,9 +200,10 @@ class Target:
 
     async def stop(self) -> None:
         self.server.close()
-        for writer in self.serving:
-            writer.transport.abort()
-        await asyncio.gather(*filter(None, self.serving.values()))
+        while self.serving:  # one that was accepted in the meantime, too
+            for writer in self.serving:
+                writer.transport.abort()
+            await asyncio.gather(*filter(None, self.serving.values()))
 
 
 @asynccontextmanager
