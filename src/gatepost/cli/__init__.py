@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from gatepost import __version__
-from gatepost.cli import certificates, check, demo, explain, import_, key, serve, store
+from gatepost.cli import alerts, certificates, check, demo, explain, import_, key, serve, store
 from gatepost.errors import GatepostError
 
 _CalledWrongly: Final[type[Exception]] = typer.BadParameter.__mro__[2]  # click's base of them; typer names it nowhere
@@ -28,21 +28,17 @@ app.command("check")(check.check)
 app.command("certificates")(certificates.certificates)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
+app.add_typer(alerts.app, name="alerts", help="Tell people what happens to the gateway.")
 app.add_typer(import_.app, name="import", help="Make a gatepost.yaml of other files.")
 app.add_typer(key.app, name="key", help="Keys of consumers.")
 app.add_typer(store.app, name="store", help="Migrate, check and copy the store, and change its key.")
 
 
 @app.callback(invoke_without_command=True)
-def _top(
-    context: typer.Context,
-    number: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
-) -> None:
+def _top(number: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False) -> None:
     if number:
         version()
-    elif context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit(2)
+        raise typer.Exit
 
 
 @app.command()
