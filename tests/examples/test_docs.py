@@ -17,6 +17,7 @@ import yaml
 from tests.support.shop import ROOT, SHOP
 
 from gatepost.cli import app
+from gatepost.policies import POLICIES
 
 DOCS = sorted(
     path for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "decisions", SHOP) for path in folder.glob("*.md")
@@ -101,6 +102,20 @@ def test_every_command_in_the_docs_exists(call: str) -> None:
 def test_every_link_leads_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text())
     assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+def test_the_table_of_contents_has_every_page() -> None:
+    contents = (ROOT / "docs" / "README.md").read_text()
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+    assert sorted(page for page in pages if f"({page})" not in contents) == []
+
+
+def test_the_map_has_every_package_and_every_policy() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    package = ROOT / "src" / "gatepost"
+    named = [f"{path.parent.name}/" for path in package.rglob("__init__.py") if path.parent != package]
+    assert sorted(name for name in named if not re.search(rf"^ +{name} ", page, re.MULTILINE)) == []
+    assert sorted(name for name in POLICIES if f"`{name}`" not in page) == []
 
 
 def test_the_readme_shows_what_the_demo_says() -> None:
