@@ -27,6 +27,7 @@ from gatepost.api import (
     event_types,
     health,
     keys,
+    message_batch,
     messages,
     plans,
     portal,
@@ -50,7 +51,7 @@ from gatepost.stores.base import Store
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
     apps, event_types, endpoints, endpoint_headers, endpoint_secrets, endpoint_stats, endpoint_example, messages,
-    attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics, portal, audit, health,
+    message_batch, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics, portal, audit, health,
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\

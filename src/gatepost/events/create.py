@@ -2,7 +2,8 @@
 
 Answers are made by hand: 202 with the message once it is on disk and not before, otherwise Svix's error bodies
 (`{"code", "detail"}`, and `{"detail": [{"loc", "msg", "type"}]}` for 422). What Svix answers to a body that is not
-JSON is 422 as well, with the type `value_error.jsondecode`; its content type is not looked at.
+JSON is 422 as well, with the type `value_error.jsondecode`. A content type is not asked for; that of CloudEvents, or
+their header fields, makes them one (`cloudevents.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 
 from gatepost import ids
 from gatepost.errors import StoreUnavailable
+from gatepost.events.cloudevents import events_of, is_cloud_event
 from gatepost.events.ingest import Ingest
 from gatepost.events.rules import Fault, InvalidMessage, PayloadTooLarge
 from gatepost.exchange import Exchange, collect_body
@@ -87,6 +89,9 @@ class CreateMessage:
         if encoding is not None and encoding.lower() != b"identity":
             _refuse(x, 415, "unsupported_media_type", "Send the body without a Content-Encoding.")
             return
+        if is_cloud_event(x.head):
+            self._create_of_events(x, body)
+            return
         try:
             message = _decoder.decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -115,6 +120,46 @@ class CreateMessage:
         else:
             self._create_in(creation, key, digest)
 
+    def _create_of_events(self, x: Exchange, body: bytes) -> None:
+        """CloudEvents: all of them in one transaction. One that was sent before is a success too."""
+        name = x.params["app"]
+        app = self._directory.app(name)
+        if app is None:
+            if self._ingest.store.shared:
+                self._later(self._events_refreshed(x, body))
+            else:
+                _unknown_app(x, name)
+            return
+        try:
+            events, batched = events_of(x.head, body)
+            for event in events:
+                self._ingest.check(event.event_type, event.payload, (), event.event_id, ())
+            answers = _Answers(x, len(events), batched)
+            for place, event in enumerate(events):
+                self._ingest.publish(
+                    app,
+                    event.event_type,
+                    event.payload,
+                    event_id=event.event_id,
+                    more=place < len(events) - 1,
+                    done=answers.done,
+                )
+        except PayloadTooLarge as error:
+            _refuse(x, 413, "payload_too_large", error.faults[0].message)
+        except InvalidMessage as error:
+            _unprocessable(x, error.faults)
+
+    async def _events_refreshed(self, x: Exchange, body: bytes) -> None:
+        try:
+            await self._ingest.store.refresh()
+        except StoreUnavailable:
+            _unavailable(x)
+            return
+        if self._directory.app(x.params["app"]) is None:
+            _unknown_app(x, x.params["app"])
+        else:
+            self._create_of_events(x, body)
+
     async def _create_refreshed(self, creation: _Creation, key: str | None, digest: bytes) -> None:
         try:
             await self._ingest.store.refresh()
@@ -135,7 +180,7 @@ class CreateMessage:
         if app is not None:
             self._publish(creation, app, key, digest)
         elif message.application is None or ids.decode("app", name) is not None:
-            _refuse(x, 404, "not_found", f"There is no app {name!r}. Use the id or uid of an existing one.")
+            _unknown_app(x, name)
         elif message.application.uid not in (None, name):
             reason = "uid must be the one in the path, or absent"
             _unprocessable(x, [Fault(("body", "application", "uid"), reason)])
@@ -243,6 +288,32 @@ class _Creation:
         return document + b"}"
 
 
+class _Answers:
+    """What becomes of the CloudEvents of one request, in their order."""
+
+    __slots__ = ("_batched", "_count", "_outcomes", "_x")
+
+    def __init__(self, x: Exchange, count: int, batched: bool) -> None:
+        self._x = x
+        self._count = count
+        self._batched = batched
+        self._outcomes: list[Outcome] = []
+
+    def done(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        if len(self._outcomes) < self._count:
+            return
+        out = []
+        for each in self._outcomes:
+            if not isinstance(each, (Accepted, EventIdTaken)):
+                _unavailable(self._x)
+                return
+            status = "accepted" if isinstance(each, Accepted) else "duplicate"
+            out.append({"id": ids.encode("msg", each.id), "status": status})
+        body = msgspec.json.encode({"data": out} if self._batched else out[0])
+        self._x.downstream.respond(self._x, 202, [_JSON], body)
+
+
 # refusals, in Svix's shapes
 
 
@@ -250,6 +321,10 @@ def _refuse(x: Exchange, status: int, code: str, detail: str, *fields: tuple[byt
     x.outcome = code.replace("_", "-")
     out: Fields = [_JSON, *fields]
     x.downstream.respond(x, status, out, msgspec.json.encode({"code": code, "detail": detail}))
+
+
+def _unknown_app(x: Exchange, name: str) -> None:
+    _refuse(x, 404, "not_found", f"There is no app {name!r}. Use the id or uid of an existing one.")
 
 
 def _unavailable(x: Exchange) -> None:

@@ -41,12 +41,13 @@ class Ingest:
         held: bool = True,
         done: Done,
     ) -> NewMessage:
+        more: bool = False,
         """`payload` is JSON text, kept byte for byte. `done` runs once the message is on disk, or is not to be.
 
         `keep` is for how many seconds its payload is kept, instead of what the configuration says. `only` names the
         endpoints that get it, whatever they ask for. `held` false: it was promised already, before its event type's
-        schema became what it is now. Raises InvalidMessage, and then nothing was handed in and `done` is
-        not called."""
+        schema became what it is now. `more`: the next one, handed in in the same turn, is of the
+        same transaction. Raises InvalidMessage, and then nothing was handed in and `done` is not called."""
         if channels:
             channels = tuple(dict.fromkeys(channels))
         check(event_type, payload, channels, event_id, tags, payload_limit=self.payload_limit)
@@ -66,9 +67,17 @@ class Ingest:
             directed=only is not None,
         )
         self.store.accept(message, done)
+            more=more,
         return message
 
     def _match(self, message: NewMessage) -> Sequence[int]:
         if message.directed:
             return message.endpoints
+    def check(
+        self, event_type: str, payload: bytes, channels: Sequence[str], event_id: str | None, tags: Sequence[str]
+    ) -> None:
+        """Raises InvalidMessage where `publish` would."""
+        check(event_type, payload, channels, event_id, tags, payload_limit=self.payload_limit)
+        self._schemas.check(event_type, payload)
+
         return self._matcher.match(message.app, message.event_type, message.channels, message.payload)

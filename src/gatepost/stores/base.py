@@ -51,6 +51,8 @@ class Accepted(NamedTuple):
     directed: bool = False  # `endpoints` were named, not matched
     """The message is on disk."""
 
+    directed: bool = False  # `endpoints` were named, not matched
+    more: bool = False  # the one handed in next is of the same transaction
     id: int
 
 

@@ -41,13 +41,15 @@ def take(todo: deque[Job]) -> list[Job]:
     """The next transaction's jobs."""
     jobs: list[Job] = []
     rows = 0
+    together = False  # with the job before it
     while todo:
         thing = todo[0][0]
         if isinstance(thing, NewMessage):
             rows += 1 + len(thing.endpoints) + len(thing.payload) // PAGE
         else:
             rows += 2
-        if rows > ROWS and jobs:
+        if rows > ROWS and jobs and not together:
             break
+        together = isinstance(thing, NewMessage) and thing.more
         jobs.append(todo.popleft())
     return jobs
