@@ -115,7 +115,7 @@ async def test_retention_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> 
 
 
 async def test_what_is_sealed_is_seen_nowhere_and_another_key_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    secret = "whsec_" + "c2VhbGVkIGZvciBnb29kIQ==" * 2
+    secret = "whsec_c2VhbGVkIGZvciBnb29kLCBhbmQgYm91bmQgdG8gaXQ="
     async with running(tmp_path / "node", SETTINGS) as node:
         await node.api("POST", "/api/v1/app", {"name": "Shop", "uid": "shop"}, expect=201)
         body = {
