@@ -13,6 +13,7 @@ import atexit
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,14 @@ _COLOUR: Final[dict[str, str]] = {"info": "\x1b[2m", "warning": "\x1b[33m", "err
 def event(name: str, *, level: Level = "info", **fields: object) -> None:
     """Write one line. `name` is a stable snake_case word to search for; returns at once."""
     _default.event(name, level=level, **fields)
+
+
+def fault(error: BaseException) -> dict[str, str]:
+    """What to say of an exception that nobody expected: `log.event("policy_failed", …, **log.fault(error))`. Where it
+    was raised is in it, since the code may be the user's own, and no traceback is written."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return {"reason": f"{type(error).__name__}: {error}", "where": where}
 
 
 def flush(timeout: float = 1.0) -> None:

@@ -299,6 +299,6 @@ async def test_a_server_that_could_forget_is_refused(postgres: PostgresServer, t
 
 
 async def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match=r"cannot reach postgresql://.*Is PostgreSQL running") as refusal:
+    with pytest.raises(StoreUnavailable, match=r"cannot reach postgresql://.*PostgreSQL may not be running") as refusal:
         await PostgresStore(f"postgresql://user:s3cret@/shop?host={tmp_path}").open()
     assert "s3cret" not in str(refusal.value)

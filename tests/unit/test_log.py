@@ -28,6 +28,15 @@ def test_an_event_is_one_json_line() -> None:
     assert str(line["time"]).endswith("Z")
 
 
+def test_what_nobody_expected_says_where_it_was() -> None:
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        said = log.fault(error)
+    assert said["reason"] == "KeyError: 'x'"
+    assert "test_log.py:" in said["where"]
+
+
 def test_what_is_named_like_a_credential_is_not_written() -> None:
     stream = io.StringIO()
     own = log.Log(stream)

@@ -397,15 +397,13 @@ class Connection(asyncio.Protocol):
             x.body = body
             self._run(x, x.route.on_request)
 
+    def _policy_failed(self, x: Exchange, error: Exception) -> None:
+        """Too late for another answer: the exchange goes on without it."""
+        log.event("policy_failed", level="error", request_id=x.id, route=x.route.name, **log.fault(error))
+
     def _broken(self, x: Exchange, error: Exception) -> None:
         """A fault of ours, or of a policy: the client gets a 500, the log what happened."""
-        log.event(
-            "exchange_failed",
-            level="error",
-            request_id=x.id,
-            route=x.route.name,
-            reason=f"{type(error).__name__}: {error}",
-        )
+        log.event("exchange_failed", level="error", request_id=x.id, route=x.route.name, **log.fault(error))
         if self._x is not x:
             return
         if self._begun:
@@ -536,7 +534,7 @@ class Connection(asyncio.Protocol):
                 try:
                     step(x)
                 except Exception as error:
-                    log.event("policy_failed", level="error", request_id=x.id, route=route.name, reason=str(error))
+                    self._policy_failed(x, error)
             status = x.status
             fields = x.response_fields
         gate = self._gate
@@ -717,7 +715,7 @@ class Connection(asyncio.Protocol):
             try:
                 step(x)
             except Exception as error:
-                log.event("policy_failed", level="error", request_id=x.id, route=route.name, reason=str(error))
+                self._policy_failed(x, error)
         gate = self._gate
         now = time.monotonic()
         if gate.meter is not None:

@@ -51,7 +51,9 @@ class Address:
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
             raise StoreUnavailable(f"cannot log in to {self}: {error}") from None
         except OSError as error:
-            raise StoreUnavailable(f"cannot reach {self}: {error.strerror or error}. Is PostgreSQL running?") from error
+            raise StoreUnavailable(
+                f"cannot reach {self}: {error.strerror or error}: is PostgreSQL running there?"
+            ) from error
 
     async def pool(self, size: int) -> Any:
         return await asyncpg.create_pool(self._dsn, min_size=0, max_size=size, **self._options())

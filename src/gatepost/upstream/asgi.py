@@ -12,8 +12,7 @@ Costs 9 µs an exchange beside what the application takes, of which the task is 
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -176,13 +175,13 @@ class _Call:
         try:
             await self._app(self._scope, self.receive, self.send)
             if not self._over:
-                self._fail("the application returned before its response was complete")
+                self._fail({"reason": "the application returned before its response was complete"})
         except asyncio.CancelledError:
             self._give_up(_STOPPED)
             raise
         except Exception as error:
             if not (self._gone and _because_client_left(error)):
-                self._fail(f"{type(error).__name__}: {error}", error)
+                self._fail(log.fault(error))
         finally:
             self._forget(self)
 
@@ -282,16 +281,8 @@ class _Call:
             x.downstream.finish()
             self.wake()
 
-    def _fail(self, reason: str, error: Exception | None = None) -> None:
-        where = traceback.extract_tb(error.__traceback__)[-1] if error is not None else None
-        log.event(
-            "asgi_failed",
-            level="error",
-            request_id=self._id,
-            route=self._route,
-            reason=reason,
-            where=f"{where.filename}:{where.lineno}" if where is not None else "",
-        )
+    def _fail(self, fault: Mapping[str, str]) -> None:
+        log.event("asgi_failed", level="error", request_id=self._id, route=self._route, **fault)
         self._give_up(_FAILED)
 
     def _give_up(self, refusal: Problem) -> None:

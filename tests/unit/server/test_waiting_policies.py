@@ -145,6 +145,7 @@ async def test_what_it_raises_is_a_500_and_the_connection_goes_on() -> None:
     assert [(event["event"], event["reason"]) for event in events] == [
         ("exchange_failed", "RuntimeError: the store is away")
     ]
+    assert events[0]["where"]  # whose code it was
     await node.knows(passes)
     assert node.answers[1] == b"200 /2"
 
