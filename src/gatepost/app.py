@@ -138,6 +138,7 @@ class Node:
         bus = LocalBus()
         self.hub = Hub(self.store.last_id, loop.call_soon)
         bus.listen(self.hub.announce)
+        self.deliveries.replays.selects = ingest.selects
         self.store.on_commit(self.deliveries.accept)
         self.store.on_commit(bus.announce)
         self.vitals = Vitals(__version__, loop)
@@ -148,6 +149,7 @@ class Node:
         await self.deliveries.start()
 
         self.notices = await self._notices_of(config, ingest)
+        self.deliveries.reports.reporter = self.notices
         quotas = QuotaBook(await self.store.quota_counts())
         states = States()
         self.cache = storage_of(states)

@@ -4,8 +4,9 @@ PENDING ──succeeded──► DELIVERED
    │  ▲
    │  └──failed, tries left── (due again later)
    ├──failed, none left──► EXHAUSTED ──resent──► PENDING
-   ├──endpoint disabled──► SKIPPED ──recovered──► PENDING
    └──cancelled──► CANCELLED
+
+SKIPPED ──recovered──► PENDING: where the endpoint was disabled when the message came
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class State(IntEnum):
     PENDING = 0  # waiting for its due time, or in flight
     DELIVERED = 1
     EXHAUSTED = 2  # the schedule's last try failed
-    SKIPPED = 3  # its endpoint was disabled when it was due; kept, listed, recoverable
+    SKIPPED = 3  # its endpoint was disabled when the message came; kept, listed, recoverable
     CANCELLED = 4
 
 
@@ -28,7 +29,6 @@ class Event(IntEnum):
     SUCCEEDED = 0
     FAILED = 1  # a try failed, the schedule has another
     FAILED_LAST = 2
-    DISABLED = 3
     CANCELLED = 4
     RESENT = 5  # by hand, or recovered
 
@@ -37,7 +37,6 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (State.PENDING, Event.SUCCEEDED): State.DELIVERED,
     (State.PENDING, Event.FAILED): State.PENDING,
     (State.PENDING, Event.FAILED_LAST): State.EXHAUSTED,
-    (State.PENDING, Event.DISABLED): State.SKIPPED,
     (State.PENDING, Event.CANCELLED): State.CANCELLED,
     (State.DELIVERED, Event.RESENT): State.PENDING,
     (State.EXHAUSTED, Event.RESENT): State.PENDING,

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from gatepost import ids
 from gatepost.lifecycle import State
 
 JSON = "application/json"
@@ -77,6 +78,13 @@ class ClientCertificate(msgspec.Struct, frozen=True, tag="mtls", tag_field="kind
 Auth: TypeAlias = Basic | Bearer | ClientCredentials | ClientCertificate
 
 
+class Retrying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When tries of one event type come, where that differs from the endpoint's others."""
+
+    schedule: tuple[float, ...] | None = None  # seconds between tries
+    deadline: float | None = None  # seconds after acceptance
+
+
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an endpoint may ask for beyond its URL and filters. Stored as one JSON object: a new setting is a field
     here, and no migration."""
@@ -90,6 +98,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     # When and how fast.
     schedule: tuple[float, ...] | None = None  # seconds between tries; None: the configuration's
     deadline: float | None = None  # seconds after acceptance; then a delivery is exhausted, whatever the schedule says
+    types: dict[str, Retrying] = {}  # by event type
     concurrency: int | None = None  # requests under way
     ordering: str = ""  # "endpoint", or CEL over the message: one after another among those of the same key
     # How.
@@ -174,6 +183,53 @@ class Delivery(msgspec.Struct, frozen=True):
     state: State
     tries: int  # attempts made so far
     due: float | None  # when the next one is due, while PENDING
+    manual: bool = False  # a person asked for the next try
+    since: float | None = None  # when it was asked for again: its time counts from there; None: from acceptance
+    ordering: int | None = None  # one after another among those of the same number; None: free
+    batch: int | None = None  # sent together with those of the same number; 0: alone from now on
+
+
+class LaneState(msgspec.Struct, frozen=True):
+    """What is known of an endpoint that has trouble. Times are Unix seconds."""
+
+    endpoint: int  # key
+    failing_since: float | None = None  # every try since then failed
+    paused_until: float | None = None  # the receiver asked for it
+    disabled_at: float | None = None
+    reason: str = ""  # why it was disabled
+
+
+class BackgroundTask(msgspec.Struct, frozen=True):
+    """Messages sent again in the background: which ones, and how far it is.
+
+    `kind` is `endpoint.recover`, `endpoint.replay_missing` or `endpoint.replay`. It looks at the app's messages of
+    [`since`, `until`] in their order, those up to `cursor` are done.
+    """
+
+    id: int
+    kind: str
+    app: int  # key
+    endpoint: int  # key
+    since: float  # Unix seconds
+    until: float
+    states: tuple[int, ...] = ()  # of deliveries that are sent again; `lifecycle.State`
+    event_types: tuple[str, ...] | None = None
+    channel: str | None = None
+    tag: str | None = None
+    state: Literal["running", "finished", "failed"] = "running"
+    cursor: int = 0  # the last message that was looked at
+    looked: int = 0  # messages
+    done: int = 0  # deliveries that are sent again
+    error: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1, by the time of the messages: counting them would take longer than a step."""
+        if self.state != "running" or self.until <= self.since:
+            return 1.0
+        return min(1.0, max(0.0, (ids.seconds_of(self.cursor) - self.since) / (self.until - self.since)))
 
 
 class Consumer(msgspec.Struct, frozen=True):

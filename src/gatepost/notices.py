@@ -6,7 +6,7 @@ special. Everyone who has something to tell gets a `Notices`; `SILENT` is for th
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 Facts: TypeAlias = dict[str, "str | int | float | bool | None"]
 
@@ -24,7 +24,17 @@ class Notices(Protocol):
         ...
 
 
+class Reporter(Protocol):
+    def report(self, event_type: str, data: dict[str, Any]) -> None:
+        """Say what happened to one message or endpoint, as a message `{"type", "data"}` of its own: not folded with
+        others, unless there are more than can be kept. Returns at once, never raises."""
+        ...
+
+
 class Silent:
+    def report(self, event_type: str, data: dict[str, Any]) -> None:
+        pass
+
     def tell(self, event_type: str, subject: str, facts: Facts) -> None:
         pass
 

@@ -410,11 +410,11 @@ class TestDeliveries:
         outcome = await accepted(store, a_message(app, [endpoint]))
         await completed(store, an_attempt(outcome.id, endpoint, state=State.EXHAUSTED, tries=9))
         now = life.clock.now()
-        expected = Delivery(outcome.id, endpoint.key, State.PENDING, 9, now)
+        expected = Delivery(outcome.id, endpoint.key, State.PENDING, 9, now, manual=True, since=now, batch=0)
         assert await store.resend(outcome.id, endpoint.key, now) == expected
         assert await store.due(endpoint.key, now, 10) == [expected]
         made = await store.resend(outcome.id, another.key, now)  # where there was none
-        assert made == Delivery(outcome.id, another.key, State.PENDING, 0, now)
+        assert made == Delivery(outcome.id, another.key, State.PENDING, 0, now, manual=True, since=now, batch=0)
         assert await store.resend(17, endpoint.key, now) is None
         assert await store.resend(outcome.id, foreign.key, now) is None
         assert await store.resend(outcome.id, 4711, now) is None

@@ -22,9 +22,10 @@ class Try:
         self._done = done
 
     def answer(self, status: int, error: str = "") -> None:
-        if self in self.destination.open:
-            self.destination.open.remove(self)
-            self._done(Result(status, b"answer", error, self.destination.clock.now(), 0.01))
+        destination = self.destination
+        if self in destination.open:
+            destination.open.remove(self)
+            self._done(Result(status, b"answer", error, destination.clock.now(), 0.01, destination.retry_after))
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -38,6 +39,7 @@ class ScriptedDestination:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.script: Callable[[Try], int | None] = lambda _: 200
+        self.retry_after: float | None = None  # what the next answers say
         self.tries: list[Try] = []
         self.open: list[Try] = []
         self.most_open = 0

@@ -10,22 +10,30 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, Final
 
-from gatepost import log
+from gatepost import ids, log
 from gatepost.clock import Clock
 from gatepost.config.schema import Deliveries as Settings
 from gatepost.deliveries.agenda import Agenda
-from gatepost.deliveries.attempt import Attempts, cancelled, expired
+from gatepost.deliveries.attempt import Attempts, cancelled, expired, late
+from gatepost.deliveries.backpressure import GONE, OVERLOADED, pause_of, rest_after
+from gatepost.deliveries.health import Health
 from gatepost.deliveries.lane import Lane, split_due
+from gatepost.deliveries.order import Order
+from gatepost.deliveries.pace import Pace
 from gatepost.deliveries.payloads import Payload, Payloads
+from gatepost.deliveries.replays import RECOVER, REPLAY, REPLAY_MISSING, Replays, a_task
+from gatepost.deliveries.reports import FAILING, Reports
 from gatepost.deliveries.shape import Shape, ShapeError, Unwanted, shape_of
 from gatepost.deliveries.turns import Turns
 from gatepost.destinations.base import Destination, Result, Sender, Sending
 from gatepost.errors import StoreUnavailable
-from gatepost.model import Delivery, Endpoint
+from gatepost.lifecycle import State
+from gatepost.model import BackgroundTask, Delivery, Endpoint, LaneState
 from gatepost.stores.base import Completion, NewMessage, Store
+from gatepost.stores.delivering import BEFORE_ALL
 
 READS: Final = 4  # reads of the store under way at once
 READ_ROWS: Final = 256  # keys a read: sixteen rounds of a full window
@@ -35,6 +43,7 @@ UNCOMMITTED: Final = 2_000  # completions that may wait for their commit before 
 COMMIT_RETRY: Final = 0.25  # seconds until a completion is handed in again that a writable store refused
 READ_RETRY: Final = 1.0  # seconds until a read that failed is made again
 FOREVER: Final = 1e12  # Unix seconds
+SKIP_LOOK: Final = 1_000  # ordering keys that are looked at for the one that holds up the line
 LONGEST_NAP: Final = 60.0  # seconds: the wall clock may jump, timers follow the other one
 
 
@@ -65,9 +74,24 @@ class Deliveries:
         self._concurrency = settings.concurrency
         self._turns = Turns(settings.connections)
         self._agenda = Agenda()
-        self._attempts = Attempts(settings.schedule, settings.jitter, (dice or random.Random()).random)  # noqa: S311 - it spreads retries
+        self._attempts = Attempts(
+            settings.schedule,
+            settings.jitter,
+            (dice or random.Random()).random,  # noqa: S311 - it spreads retries
+            ordered_schedule=settings.ordered_schedule,
+            deadline=settings.deadline,
+        )
         self._payloads = Payloads(settings.payload_cache, store.messages, loop)
         self._lanes: dict[int, Lane] = {}
+        self._disabled = {key for key, endpoint in self._endpoints.items() if endpoint.disabled}
+        self._in_order: set[int] = set()  # endpoints that may have something pending that goes in order
+        self._paces: dict[int, Pace] = {}  # by app, of those with one
+        self._rests = Agenda()  # by monotonic time: when which lane has rested
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._health = Health(settings.disable_after)
+        self._writes: set[asyncio.Task[None]] = set()
+        self.reports = Reports(store.directory)
+        self.replays = Replays(store, clock, self._woken)
         self._senders: dict[int, Sender] = {}
         self._shapes: dict[int, Shape] = {}  # of those with a sender that do not get payloads as they came
         self._app_name = store.directory.app_name
@@ -104,8 +128,11 @@ class Deliveries:
     async def start(self) -> None:
         """Take up what the store holds. Reads one time an endpoint; the deliveries themselves when they are due."""
         self._running = True  # what is accepted while the store is read may be missing in its answer
+        self._health.load(await self._store.lane_states())
         self._agenda.load(await self._store.next_due())
+        await self._find_ordered(self._owned.owns)
         self.wake()
+        self.replays.start()
 
     async def stop(self, grace: float) -> None:
         """Send nothing new; wait up to `grace` seconds until what is in flight is recorded; cut off the rest, which
@@ -113,6 +140,10 @@ class Deliveries:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+        await self.replays.stop()
+        await asyncio.gather(*self._writes, return_exceptions=True)
         await self._payloads.close()
         for task in self._reads:
             task.cancel()
@@ -139,13 +170,18 @@ class Deliveries:
             if not message.endpoints:
                 continue
             self._payloads.put(message)
+            orders = message.orders
             for key in message.endpoints:
+                if orders is not None and key in orders:
+                    self._ordered_news(key)
+                    continue
                 lane = lanes.get(key) or self._open(key)
                 if lane is not None and lane.add(message.id, room):
                     self.held += 1
                     if not lane.queued:
                         self._turns.join(lane)
                 elif lane is not None and lane.spilled:
+                    self._tell_backlog(lane)
                     self._plan_read(lane)
         self._pump()
 
@@ -158,7 +194,7 @@ class Deliveries:
             if lane is None:
                 return delivery  # deleted, or disabled: it waits on disk
             if len(lane.held) < self._lane_keys + READ_ROWS:
-                if lane.add_manual(message, delivery.tries):
+                if lane.add_manual(message, delivery.tries, now):
                     self.held += 1
                     self._turns.join(lane)
                     self._pump()
@@ -166,10 +202,60 @@ class Deliveries:
                 lane.spilled = True
         return delivery
 
+    async def skip(self, endpoint: int, message: int | None = None) -> int | None:
+        """Cancel what holds up an endpoint that gets its messages in order, so that the next one goes: `message`, or
+        the oldest that has failed and waits for its next try. Returns which, None if there is none. Raises
+        StoreUnavailable."""
+        if message is None:
+            heads = await self._store.heads(endpoint, BEFORE_ALL, SKIP_LOOK)
+            message = min((head.message for head in heads if head.tries), default=None)
+            if message is None:
+                return None
+        # First on disk: until then it holds its place in memory, so that no read brings it back.
+        skipped = await self._store.skip(message, endpoint)
+        lane = self._lanes.get(endpoint)
+        for job in [job for job in self._jobs if job.lane is lane and job.message == message]:
+            if job.completion is None:
+                if job.sending is not None:
+                    job.sending.cancel()
+                self._abandon(job)
+        if lane is not None and lane.drop(message):
+            self.held -= 1
+        if self._running:
+            self._ordered_news(endpoint)
+            self._pump()
+        return message if skipped else None
+
+    async def recover(self, endpoint: Endpoint, since: float, until: float) -> BackgroundTask:
+        """Send again what was exhausted or skipped of the messages from `since` to `until` (Unix seconds). Raises
+        LookupError where the endpoint is gone, StoreUnavailable."""
+        states = (State.EXHAUSTED, State.SKIPPED)
+        return await self.replays.begin(a_task(RECOVER, endpoint, since, until, states))
+
+    async def replay_missing(self, endpoint: Endpoint, since: float, until: float) -> BackgroundTask:
+        """Send what the endpoint asks for and never got a delivery of: it is newer, or its filters were other ones."""
+        return await self.replays.begin(a_task(REPLAY_MISSING, endpoint, since, until, (State.SKIPPED,)))
+
+    async def replay(
+        self,
+        endpoint: Endpoint,
+        since: float,
+        until: float,
+        states: Collection[State],
+        *,
+        event_types: Collection[str] | None = None,
+        channel: str | None = None,
+        tag: str | None = None,
+    ) -> BackgroundTask:
+        """Send again what is in one of `states`, narrowed further."""
+        task = a_task(REPLAY, endpoint, since, until, states, event_types=event_types, channel=channel, tag=tag)
+        return await self.replays.begin(task)
+
     def wake(self) -> None:
-        """Look at the agenda: lanes with something due read it from the store."""
+        """Look at the agenda: lanes with something due read it from the store, those that have rested go on."""
         if not self._running:
             return
+        self._end_rests()
         for key in self._agenda.take(self._clock.now()):
             lane = self._lanes.get(key) or self._open(key)
             if lane is not None:
@@ -185,7 +271,31 @@ class Deliveries:
         if endpoint is None or endpoint.disabled or not self._owned.owns(key):
             return None
         lane = self._lanes[key] = Lane(key, self._concurrency)
+        self._dress(lane, endpoint)
+        until = self._health.paused_until(key)
+        if until is not None and until > (now := self._clock.now()):
+            self._rest(lane, until - now)
         return lane
+
+    def _dress(self, lane: Lane, endpoint: Endpoint) -> None:
+        """Give a lane what its endpoint's settings say."""
+        lane.limit(endpoint.settings.concurrency or self._concurrency)
+        rate = endpoint.rate_limit
+        if not rate:
+            lane.pace = None
+        elif lane.pace is None:
+            lane.pace = Pace(rate)
+        else:
+            lane.pace.rate = rate
+        app = self._store.directory.apps.get(endpoint.app)
+        throttle = None if app is None else app.throttle_rate
+        if throttle:
+            self._paces.setdefault(endpoint.app, Pace(throttle)).rate = throttle
+        else:
+            self._paces.pop(endpoint.app, None)
+        lane.paced = bool(rate or throttle)
+        if lane.order is None and (endpoint.settings.ordering or endpoint.key in self._in_order):
+            lane.order = Order()
 
     def _close_if_idle(self, lane: Lane) -> None:
         if lane.idle:
@@ -195,8 +305,13 @@ class Deliveries:
         self._senders.pop(key, None)
         self._shapes.pop(key, None)
         lane = self._lanes.get(key)
+        if endpoint is not None and lane is not None:
+            self._dress(lane, endpoint)
+        self._tell_changed(key, endpoint)
         if endpoint is None:
             self._agenda.forget(key)
+            self._rests.forget(key)
+            self._in_order.discard(key)
             for job in [job for job in self._jobs if job.lane.endpoint == key and job.completion is None]:
                 if job.sending is not None:
                     job.sending.cancel()
@@ -226,7 +341,11 @@ class Deliveries:
     # reads
 
     def _plan_read(self, lane: Lane) -> None:
-        if self._running and not lane.read_planned and lane.wants_read(self._room()):
+        if (
+            self._running
+            and not lane.read_planned
+            and (lane.wants_read(self._room()) or (lane.order is not None and self._wants_heads(lane, lane.order)))
+        ):
             lane.read_planned = True
             self._to_read.append(lane)
             self._start_reads()
@@ -236,9 +355,14 @@ class Deliveries:
             lane = self._to_read.popleft()
             lane.read_planned = False
             if lane.wants_read(self._room()):
-                task = self._loop.create_task(self._read(lane, lane.read_begins()), name="gatepost-lane-read")
-                self._reads.add(task)
-                task.add_done_callback(self._read_over)
+                self._begin_read(self._read(lane, lane.read_begins()))
+            if lane.order is not None and self._wants_heads(lane, lane.order):
+                self._begin_read(self._read_heads(lane, lane.order, lane.order.read_begins()))
+
+    def _begin_read(self, read: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(read, name="gatepost-lane-read")
+        self._reads.add(task)
+        task.add_done_callback(self._read_over)
 
     def _read_over(self, task: asyncio.Task[None]) -> None:
         self._reads.discard(task)
@@ -268,6 +392,187 @@ class Deliveries:
         self._close_if_idle(lane)
         self._pump()
 
+    # what goes in order
+
+    def _ordered_news(self, key: int) -> None:
+        """There may be a head on disk that memory does not have."""
+        self._in_order.add(key)
+        lane = self._lanes.get(key) or self._open(key)
+        if lane is not None:
+            if lane.order is None:
+                lane.order = Order()
+            lane.order.news = True
+            self._plan_read(lane)
+
+    async def _find_ordered(self, owns: Callable[[int], bool]) -> None:
+        now = self._clock.now()
+        for key in await self._store.lanes_in_order():
+            if owns(key):
+                self._in_order.add(key)
+                self._agenda.note(key, now)
+
+    def _wants_heads(self, lane: Lane, order: Order) -> bool:
+        return order.wants_read(self._room()) and not lane.paused
+
+    async def _read_heads(self, lane: Lane, order: Order, after: int) -> None:
+        limit = min(max(1, self._room() - len(lane.held)), READ_ROWS)
+        try:
+            heads = await self._store.heads(lane.endpoint, after, limit)
+        except Exception as error:
+            order.read_failed()
+            self._agenda.note(lane.endpoint, self._clock.now() + READ_RETRY)
+            self._set_timer()
+            if isinstance(error, StoreUnavailable):
+                return
+            raise
+        ready = order.found(heads, self._clock.now(), limit)
+        if lane.paused or self._lanes.get(lane.endpoint) is not lane:
+            order.give_back(head.message for head in ready)
+            return
+        self.held += lane.heads_found(ready)
+        due = order.take_due()
+        if due is not None:
+            self._agenda.note(lane.endpoint, due)
+            self._set_timer()
+        self._turns.join(lane)
+        self._plan_read(lane)
+        self._close_if_idle(lane)
+        self._pump()
+
+    # rests
+
+    def _rest(self, lane: Lane, seconds: float) -> None:
+        """Send nothing of this lane for so long."""
+        until = self._clock.monotonic() + seconds
+        lane.resting = True
+        lane.rest_until = max(lane.rest_until, until)
+        self._rests.note(lane.endpoint, until)
+        self._set_rest_timer()
+
+    def _end_rests(self) -> None:
+        now = self._clock.monotonic()
+        for key in self._rests.take(now):
+            lane = self._lanes.get(key)
+            if lane is None:
+                continue
+            if lane.rest_until > now:
+                self._rests.note(key, lane.rest_until)
+                continue
+            lane.resting = False
+            self._turns.join(lane)
+            self._plan_read(lane)
+            self._close_if_idle(lane)
+        self._set_rest_timer()
+        self._pump()
+
+    def _set_rest_timer(self) -> None:
+        until = self._rests.earliest()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+        if until is not None and self._running:
+            self._rest_timer = self._loop.call_later(max(0.0, until - self._clock.monotonic()), self._end_rests)
+
+    def _in_time(self, lane: Lane) -> bool:
+        """Whether this lane's next place has come, at its own pace and its app's. If not, it rests until then."""
+        if lane.reserved:
+            lane.reserved = False
+            return True
+        at = now = self._clock.monotonic()
+        if lane.pace is not None:
+            at = lane.pace.reserve(now)
+        endpoint = self._endpoints.get(lane.endpoint)
+        pace = None if endpoint is None else self._paces.get(endpoint.app)
+        if pace is not None:
+            at = max(at, pace.reserve(now))
+        if at <= now:
+            return True
+        lane.reserved = True
+        self._rest(lane, at - now)
+        return False
+
+    # what becomes of endpoints
+
+    def _judge(self, job: _Job, result: Result, pause: float | None) -> None:
+        """A try failed: what that says of the receiver."""
+        lane, key = job.lane, job.lane.endpoint
+        now = self._clock.now()
+        if pause is not None or result.status in OVERLOADED:
+            rest = rest_after(lane.strain) if pause is None else pause
+            if not lane.resting:
+                lane.strain += 1
+            lane.narrow()
+            self._rest(lane, rest)
+        state = self._health.failed(key, now, None if pause is None else now + pause)
+        if result.status == GONE:
+            self._disable(key, now, "the receiver answered 410 Gone")
+        elif self._health.is_hopeless(key, now):
+            self._disable(key, now, "every attempt has failed for too long")
+        elif state is not None:
+            self._later(self._store.put_lane_state(state))
+
+    def _recovered(self, lane: Lane) -> None:
+        """A try succeeded where others had failed."""
+        lane.strain = 0
+        state = self._health.succeeded(lane.endpoint)
+        if state is not None:
+            self._later(self._store.put_lane_state(state))
+
+    def _disable(self, key: int, now: float, reason: str) -> None:
+        endpoint = self._endpoints.get(key)
+        if endpoint is not None and not endpoint.disabled:
+            state = self._health.disabled(key, now, reason)
+            log.event("endpoint_disabled", level="warning", endpoint=ids.encode("ep", endpoint.id), reason=reason)
+            self._later(self._store.disable_endpoint(state))
+
+    def _tell_changed(self, key: int, endpoint: Endpoint | None) -> None:
+        """Tell that an endpoint was disabled or enabled, where its lane is this node's."""
+        was_disabled = key in self._disabled
+        if endpoint is None:
+            self._disabled.discard(key)
+            self._health.forget(key)
+        elif endpoint.disabled and not was_disabled:
+            self._disabled.add(key)
+            state = self._health.states.get(key)
+            if self._owned.owns(key):
+                since, reason = (None, "") if state is None else (state.failing_since, state.reason)
+                self.reports.disabled(endpoint, self._clock.now(), since, reason)
+        elif was_disabled and not endpoint.disabled:
+            self._disabled.discard(key)
+            known = key in self._health.states
+            self._health.forget(key)
+            if self._owned.owns(key):
+                self.reports.enabled(endpoint)
+                if known and self._running:
+                    self._later(self._store.put_lane_state(LaneState(key)))
+
+    def _tell_backlog(self, lane: Lane) -> None:
+        if not lane.backlog:
+            lane.backlog = True
+            endpoint = self._endpoints.get(lane.endpoint)
+            if endpoint is not None:
+                self.reports.backlog(endpoint, len(lane.held))
+
+    def _later(self, write: Coroutine[Any, Any, object]) -> None:
+        """A write that nobody waits for."""
+
+        async def run() -> None:
+            try:
+                await write
+            except StoreUnavailable:
+                pass  # the next failure says it again
+
+        task = self._loop.create_task(run(), name="gatepost-lane-state")
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    def _woken(self, key: int) -> None:
+        """Something of this endpoint was made pending on disk."""
+        self._agenda.note(key, self._clock.now())
+        if key in self._in_order:
+            self._ordered_news(key)
+        self.wake()
+
     # sending
 
     def _pump(self) -> None:
@@ -277,6 +582,9 @@ class Deliveries:
         turns = self._turns
         while len(self._jobs) < UNCOMMITTED and (turn := turns.next()) is not None:
             lane, probe = turn
+            if lane.paced and not self._in_time(lane):
+                turns.left(probe)
+                continue
             message, tries = lane.take()
             job = _Job(self, lane, message, tries, probe)
             self._jobs.add(job)
@@ -341,9 +649,12 @@ class Deliveries:
             self._agenda.note(lane.endpoint, completion.due)
             if completion.due < self._timer_due:
                 self._set_timer()
-        if lane.spilled or lane.overdue:
+        attempt = completion.attempt
+        if not attempt.ok or completion.tries > FAILING:
+            self.reports.attempt(job.endpoint, completion, counted=completion.tries > job.tries)
+        if lane.spilled or lane.overdue or lane.order is not None:
             self._plan_read(lane)
-        elif not lane.held:
+        if not lane.held:
             self._close_if_idle(lane)
         if len(self._jobs) == UNCOMMITTED - 1:
             self._pump()
@@ -368,6 +679,8 @@ class Deliveries:
     async def _take_up(self, owns: Callable[[int], bool]) -> None:
         try:
             waiting = await self._store.next_due()
+            await self._find_ordered(owns)
+            self._health.load({key: s for key, s in (await self._store.lane_states()).items() if owns(key)})
         except StoreUnavailable:
             await asyncio.sleep(READ_RETRY)
             self.lanes_gained(owns)
@@ -489,6 +802,13 @@ class _Job:
             engine._finished(self, expired(self.message, self.endpoint, self.tries, engine._clock.now()), ok=True)
             return
         self.payload = payload
+        settings = self.endpoint.settings
+        if settings.deadline is not None or settings.types:
+            now, since = engine._clock.now(), self.lane.since.get(self.message)
+            if engine._attempts.too_late(self.message, self.endpoint, payload.event_type, since, now):
+                completion = late(self.message, self.endpoint, self.tries, now, payload.event_type)
+                engine._loop.call_soon(self.ended, completion)
+                return
         sender = engine._sender(self.lane.endpoint)
         shape = engine._shapes.get(self.lane.endpoint)
         if shape is None:
@@ -512,6 +832,11 @@ class _Job:
         else:
             self.sending = engine._sender(self.lane.endpoint).send(self.payload.id, self.shaped, self.done)
 
+    def ended(self, completion: Completion) -> None:
+        """Over without a try."""
+        if self in self.engine._jobs:
+            self.engine._finished(self, completion, ok=True)
+
     def not_sent(self, reason: str) -> None:
         if self in self.engine._jobs:
             self.done(Result(0, b"", reason, self.engine._clock.now(), 0.0))
@@ -532,9 +857,22 @@ class _Job:
             engine.delivered += 1
         else:
             engine.failed += 1
+        pause = None if ok else pause_of(result, lane.strain)
         completion = engine._attempts.completion(
-            self.message, self.endpoint, self.tries, self.payload, result, manual=self.message in lane.manual
+            self.message,
+            self.endpoint,
+            self.tries,
+            self.payload,
+            result,
+            manual=self.message in lane.manual,
+            ordered=lane.order is not None and self.message in lane.order,
+            since=lane.since.get(self.message),
+            pause=pause,
         )
+        if not ok:
+            engine._judge(self, result, pause)
+        elif engine._health.states:
+            engine._recovered(lane)
         completion.shaped = self.shaped
         engine._finished(self, completion, ok=ok)
 

@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from gatepost.deliveries.order import Order
+from gatepost.deliveries.pace import Pace
 from gatepost.model import Delivery
 
 FIRST_WINDOW: Final = 4  # requests under way to an endpoint of which nothing is known yet
@@ -37,18 +39,27 @@ class Lane:
         "_ended",
         "_missed",
         "_window_limit",
+        "backlog",
         "endpoint",
         "held",
         "in_flight",
         "manual",
+        "order",
         "overdue",
+        "pace",
+        "paced",
         "paused",
         "queued",
         "read_planned",
         "reading",
         "ready",
+        "reserved",
+        "rest_until",
+        "resting",
         "sick",
+        "since",
         "spilled",
+        "strain",
         "window",
     )
 
@@ -66,6 +77,15 @@ class Lane:
         self.reading = False
         self.read_planned = False  # stands in line to be read
         self.queued = False  # stands in `Turns`
+        self.order: Order | None = None  # what goes one after another, where there is such
+        self.since: dict[int, float] = {}  # of messages that were asked for again, when
+        self.pace: Pace | None = None  # the endpoint's own
+        self.paced = False  # it has a pace, or its app does
+        self.reserved = False  # a place at that pace is this lane's
+        self.resting = False  # until its place comes, or because the receiver is overloaded
+        self.rest_until = 0.0  # monotonic seconds
+        self.backlog = False  # that it spilled was told
+        self.strain = 0  # signs of overload in a row
         self._window_limit = concurrency
         self._missed = False
         self._ended: set[int] = set()
@@ -86,12 +106,13 @@ class Lane:
         self.ready.append((message, 0))
         return True
 
-    def add_manual(self, message: int, tries: int) -> bool:
+    def add_manual(self, message: int, tries: int, since: float = 0.0) -> bool:
         """A person wants it sent now: it goes before the others, room or not. False if it is held already."""
         if message in self.held or self.paused:
             return False
         self.held.add(message)
         self.manual.add(message)
+        self.since[message] = since
         self.ready.appendleft((message, tries))
         return True
 
@@ -99,7 +120,7 @@ class Lane:
 
     @property
     def sendable(self) -> bool:
-        return self.in_flight < self.window and bool(self.ready)
+        return self.in_flight < self.window and bool(self.ready) and not self.resting
 
     def take(self) -> tuple[int, int]:
         """The next (message, tries), now in flight. Only while `sendable`."""
@@ -117,14 +138,22 @@ class Lane:
             self.window = max(1, self.window // 2)
             self.sick = self.window == 1
 
+    def narrow(self) -> None:
+        """The receiver is overloaded: one at a time from now on."""
+        self.window = 1
+
+    def limit(self, concurrency: int) -> None:
+        """How many may be under way at most, from now on."""
+        self._window_limit = concurrency
+        self.window = min(self.window, concurrency)
+
     def abandoned(self) -> None:
         """A try that was in flight was given up: it says nothing of the endpoint."""
         self.in_flight -= 1
 
     def released(self, message: int) -> None:
         """What came of it is on disk: memory may forget it."""
-        self.held.discard(message)
-        self.manual.discard(message)
+        self._let_go(message)
         if self.reading:
             self._ended.add(message)
 
@@ -154,12 +183,29 @@ class Lane:
             for delivery in due:
                 message = delivery.message
                 if message not in self.held and message not in self._ended:
-                    self.held.add(message)
-                    self.ready.append((message, delivery.tries))
+                    self._take_in(delivery)
                     added += 1
             self.spilled = self._missed or not whole
         self._read_over()
         return added
+
+    def heads_found(self, heads: Iterable[Delivery]) -> int:
+        """Take in what goes in order and may be sent now. Returns how many keys were new."""
+        added = 0
+        for head in heads:
+            if head.message not in self.held:
+                self._take_in(head)
+                added += 1
+        return added
+
+    def drop(self, message: int) -> bool:
+        """Forget one that is ready. False where it is not."""
+        for place, (ready, _) in enumerate(self.ready):
+            if ready == message:
+                del self.ready[place]
+                self.released(message)
+                return True
+        return False
 
     def read_failed(self) -> None:
         self.overdue = True
@@ -182,16 +228,36 @@ class Lane:
     def resume(self) -> None:
         self.paused = False
         self.overdue = True
+        if self.order is not None:
+            self.order.news = True
 
     @property
     def idle(self) -> bool:
         """Nothing would be lost if memory forgot this lane. A sick one is kept: that it is sick is worth knowing."""
-        return not (self.held or self.spilled or self.overdue or self.reading or self.paused or self.sick)
+        if self.held or self.spilled or self.overdue or self.reading or self.paused or self.sick or self.resting:
+            return False
+        return self.order is None or self.order.idle
+
+    def _take_in(self, delivery: Delivery) -> None:
+        message = delivery.message
+        self.held.add(message)
+        self.ready.append((message, delivery.tries))
+        if delivery.manual:
+            self.manual.add(message)
+        if delivery.since is not None:
+            self.since[message] = delivery.since
+
+    def _let_go(self, message: int) -> None:
+        self.held.discard(message)
+        self.manual.discard(message)
+        if self.since:
+            self.since.pop(message, None)
+        if self.order is not None:
+            self.order.released(message)
 
     def _give_back(self, messages: Iterable[int]) -> None:
         for message in messages:
-            self.held.discard(message)
-            self.manual.discard(message)
+            self._let_go(message)
 
 
 def split_due(deliveries: Sequence[Delivery], now: float, limit: int) -> tuple[Sequence[Delivery], bool, float | None]:

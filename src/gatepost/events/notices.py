@@ -31,6 +31,7 @@ OTHERS: Final = "*"  # the subject of what came when an event type had `subjects
 CHANNEL: Final = "/events"  # every notice is on it, and on the one of its type: live pages follow `/gatepost/events`
 TURN: Final = 64  # messages made in one turn of the loop: about 1 ms
 RETRY: Final = 1.0  # seconds until a message is tried again that the store could not take
+MOST_REPORTS: Final = 10_000  # that wait to be made; what comes beyond is counted
 MOST_FACTS: Final = 16
 LONGEST: Final = 256  # characters of a fact, or of a subject
 REMOVED: Final = "(removed)"
@@ -97,6 +98,14 @@ class GatewayNotices:
             return
         now = self._clock.now()
         self._queue(_Message(event_type, self._payload(event_type, subject, 1, now, now, facts), key, None))
+
+    def report(self, event_type: str, data: dict[str, Any]) -> None:
+        if self._closed:
+            return
+        if len(self._ready) >= MOST_REPORTS:
+            self.tell(event_type, OTHERS, {})  # a count of them, once a window
+            return
+        self._queue(_Message(event_type, msgspec.json.encode({"type": event_type, "data": data}), None, None))
 
     def close(self) -> None:
         """Hand in what is counted and not told yet. Nothing is told afterwards: the store closes next."""

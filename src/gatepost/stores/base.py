@@ -23,9 +23,12 @@ from gatepost.lifecycle import State
 from gatepost.model import App, Attempt, Consumer, Delivery, Endpoint, Key, Message, Plan
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.analytics import AnalyticsStore
+from gatepost.stores.audit import AuditStore
 from gatepost.stores.captures import CaptureStore
 from gatepost.stores.control import ControlStore
+from gatepost.stores.delivering import DeliveringStore
 from gatepost.stores.directory import Directory
+from gatepost.stores.keeping import KeepingStore
 from gatepost.stores.lanes import Lanes
 from gatepost.stores.shaped import ShapedStore
 
@@ -44,15 +47,17 @@ class NewMessage(msgspec.Struct):
     tags: tuple[str, ...] = ()
     idempotency_key: str | None = None  # `auto_…` keys are kept ten minutes in memory, others 12 hours on disk
     body_digest: bytes = b""  # tells a repeated request from another one under the same key
+    keep: float | None = None  # seconds that the payload is kept; None: as the configuration says
+    skipped: Sequence[int] = ()  # keys of disabled endpoints that it would go to: their deliveries are SKIPPED
+    orders: dict[int, int] | None = None  # by endpoint, among which deliveries it goes in order
     id: int = 0
+    directed: bool = False  # `endpoints` were named, not matched
+    more: bool = False  # the one handed in next is of the same transaction
 
 
 class Accepted(NamedTuple):
-    directed: bool = False  # `endpoints` were named, not matched
     """The message is on disk."""
 
-    directed: bool = False  # `endpoints` were named, not matched
-    more: bool = False  # the one handed in next is of the same transaction
     id: int
 
 
@@ -90,6 +95,7 @@ class Completion(msgspec.Struct):
     # None: the endpoint sends payloads as they came. Otherwise what its transform made, kept while PENDING and dropped
     # after; empty where it failed, so that there is nothing to keep.
     shaped: bytes | None = None
+    id: int = 0  # of its attempt; the store sets it when it is handed in
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -183,7 +189,10 @@ class AccessStore(Protocol):
         ...
 
 
-class Store(AccessStore, AnalyticsStore, CaptureStore, ControlStore, ShapedStore, Protocol):
+class Store(
+    AccessStore, AnalyticsStore, AuditStore, CaptureStore, ControlStore, DeliveringStore, KeepingStore, ShapedStore,
+    Protocol,
+):  # fmt: skip
     directory: Directory
     shared: bool  # other nodes write too
     lanes: Lanes  # whose deliveries this node sends
@@ -238,14 +247,15 @@ class Store(AccessStore, AnalyticsStore, CaptureStore, ControlStore, ShapedStore
 
     async def due(self, endpoint: int, until: float, limit: int, *, skip: Collection[int] = ()) -> list[Delivery]:
         """Pending deliveries of one endpoint due at or before `until`, earliest first; not those of the
-        messages in `skip`."""
+        messages in `skip`, and none that go in order (`heads` has those)."""
         ...
 
     async def messages(self, ids: Sequence[int]) -> dict[int, Message]: ...
 
     async def resend(self, message: int, endpoint: int, due: float) -> Delivery | None:
-        """Make a delivery pending again (or make one where there was none); its tries go on counting. None where
-        the message is unknown or the endpoint is not (any more) one of its app."""
+        """Make a delivery pending again (or make one where there was none) because a person asked; its tries go on
+        counting, and it leaves its order. None where the message is unknown or the endpoint is not (any more) one of
+        its app."""
         ...
 
     # lists and objects

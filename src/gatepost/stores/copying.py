@@ -41,6 +41,15 @@ def _flags(*places: int) -> Callable[[Row], Iterator[Row]]:
     return convert
 
 
+def _truths(*places: int) -> Callable[[Row], Iterator[Row]]:
+    """The same, where NULL stays."""
+
+    def convert(row: Row) -> Iterator[Row]:
+        yield [None if value is None else bool(value) if place in places else value for place, value in enumerate(row)]
+
+    return convert
+
+
 def _channels(row: Row) -> Iterator[Row]:
     """SQLite keeps only a hash of each; the names stand on the message."""
     app, message, channels = row
@@ -95,8 +104,9 @@ TABLES: Final = (
     _table("idempotency", "message app key digest"),
     _table(
         "delivery",
-        "app message endpoint state tries due",
-        select=f"{_APP_OF}, message, endpoint, state, tries, due",
+        "app message endpoint state tries due manual since ordering batch",
+        _truths(6),
+        select=f"{_APP_OF}, message, endpoint, state, tries, due, manual, since, ordering, batch",
         order="message endpoint",
     ),
     _table(
@@ -114,10 +124,15 @@ TABLES: Final = (
         _flags(8, 9),
     ),
     _table("plan", "name document"),
+    _table("lane", "endpoint failing_since paused_until disabled_at reason"),
+    _table("task", "id app endpoint running document", _flags(3)),
     _table("event_type_info", "name document"),
     _table("portal_token", "digest app expires"),
     _table("answer", "place digest status body expires"),
     _table("quota_count", "scope key state ends", order="scope key"),
+    _table("sealing_key", "id wrapped created"),
+    _table("message_keep", "message until"),
+    _table("audit", "id who method path object fields request client"),
     _table("capture", "id time route status document"),
 )
 _IDENTITIES: Final = ("app", "endpoint", "event_type", "url", "consumer")

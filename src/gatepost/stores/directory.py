@@ -64,6 +64,10 @@ class Directory:
         elif old.uid is not None:
             self._app_names.pop(old.uid, None)
         self.apps[app.key] = app
+        if old is not None and old.throttle_rate != app.throttle_rate:
+            for endpoint in self._of_app.get(app.key, ()):
+                for listener in self._listeners:
+                    listener(endpoint.key, endpoint)
         self._app_names[ids.encode("app", app.id)] = app
         if app.uid is not None:
             self._app_names[app.uid] = app

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from gatepost.clock import Clock
 from gatepost.errors import StoreUnavailable
 from gatepost.stores.access import StoredAccess
+from gatepost.stores.audit import CHANGE, Change, settled
 from gatepost.stores.base import Completion, Done, NewMessage, OnCommit, Refused
 from gatepost.stores.control import EventTypes
 from gatepost.stores.directory import Directory
@@ -45,6 +46,9 @@ class GroupCommit:
     def _hand_in(self, jobs: list[Job]) -> None:
         raise NotImplementedError
 
+    def _audited(self, act: Callable[[Any], Any], change: Change, identifier: int) -> Callable[[Any], Any]:
+        raise NotImplementedError
+
     def on_writable(self, listener: Callable[[bool], None]) -> None:
         self._writable_listeners.append(listener)
 
@@ -66,7 +70,8 @@ class GroupCommit:
             return
         if not self._handed:
             self._loop.call_soon(self._flush)
-        self._handed.append((completion, done, completion.attempt.id or self._next_id()))
+        identifier = completion.id = completion.id or completion.attempt.id or self._next_id()
+        self._handed.append((completion, done, identifier))
 
     def _flush(self) -> None:
         """Hand over everything of this turn of the loop at once: one wake-up of the writer, one transaction."""
@@ -119,6 +124,10 @@ class GroupCommit:
             else:
                 future.set_exception(error)
 
+        heard: Callable[..., None] = done
+        change = CHANGE.get()
+        if change is not None and not change.taken:  # on behalf of somebody whose changes are recorded
+            act, heard = self._audited(act, change, self._next_id()), settled(change, done)
         self._flush()
-        self._hand_in([(Task(act), done, 0)])
+        self._hand_in([(Task(act), heard, 0)])
         return await future

@@ -22,13 +22,17 @@ from gatepost.stores.base import Filter, NewMessage, Page
 from gatepost.stores.group_commit import GroupCommit
 from gatepost.stores.jobs import Job, Settled
 from gatepost.stores.lanes import Lanes
+from gatepost.stores.master_key import MasterKey
 from gatepost.stores.postgres_access import PostgresAccess, follow_access, load_access
 from gatepost.stores.postgres_analytics import PostgresAnalytics
+from gatepost.stores.postgres_audit import PostgresAudit
 from gatepost.stores.postgres_batch import Batch, Connection
 from gatepost.stores.postgres_captures import PostgresCaptures
 from gatepost.stores.postgres_control import PostgresControl, follow_event_types, load_event_types
+from gatepost.stores.postgres_delivering import PostgresDelivering
 from gatepost.stores.postgres_files import Address, check_server, migrate
 from gatepost.stores.postgres_follow import Follower
+from gatepost.stores.postgres_keeping import PostgresKeeping
 from gatepost.stores.postgres_nodes import Membership
 from gatepost.stores.postgres_objects import (
     Snapshot,
@@ -40,6 +44,7 @@ from gatepost.stores.postgres_objects import (
     snapshot_of,
 )
 from gatepost.stores.postgres_reader import list_attempts, list_messages
+from gatepost.stores.postgres_sealing import open_sealer
 from gatepost.stores.postgres_shaped import PostgresShaped
 from gatepost.stores.postgres_writer import TROUBLE, Writer, close
 from gatepost.stores.queries import queries
@@ -51,11 +56,15 @@ T = TypeVar("T")
 _SQL: Final = queries("postgresql")
 
 
-class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCaptures, PostgresControl, PostgresShaped):
+class PostgresStore(
+    PostgresAudit, GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCaptures, PostgresControl,
+    PostgresDelivering, PostgresKeeping, PostgresShaped,
+):  # fmt: skip
     """The store contract (`base.py`) over one database. All calls come from the loop that ran `open`.
 
     `lease` is how long, in seconds, a dead node keeps its lanes; `reserve` the longest that a try may take. `matcher`
-    matches a message anew where an app was changed on another node since.
+    matches a message anew where an app was changed on another node since. `key` seals what must be secret; a store that
+    was never opened with one keeps it as it is.
     """
 
     shared = True
@@ -69,6 +78,7 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
         reserve: float = 16.0,
         probe_interval: float = 1.0,
         follow_interval: float = 1.0,
+        key: MasterKey | None = None,
     ) -> None:
         super().__init__(SystemClock() if clock is None else clock)
         self.lanes = Lanes(frozenset())
@@ -77,6 +87,7 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
         self._reserve = reserve
         self._probe_interval = probe_interval
         self._follow_interval = follow_interval
+        self._key = key
         self._revisions: dict[int, int] = {}  # by the app's key: what the directory holds of it
 
     # life
@@ -85,10 +96,12 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
         """Raises StoreUnavailable, with the way out, where the database cannot be used."""
         self._loop = asyncio.get_running_loop()
         connection = await self._address.connect()
+        membership: Membership | None = None
         try:
             await check_server(connection)
             await migrate(connection)
-            self._membership = Membership(
+            self._sealer = await open_sealer(connection, self._key, self._clock.now())
+            membership = self._membership = Membership(
                 self._address.connect, self.lanes, self._replaced, lease=self._lease, reserve=self._reserve
             )
             await self._membership.join(await self._address.connect())
@@ -97,7 +110,7 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
                 self._revisions[row[0]] = row[9]
                 self.directory.put_app(app_of(row[:9]))
             for row in await connection.fetch(_SQL["endpoints"]):
-                self.directory.put_endpoint(endpoint_of(row))
+                self.directory.put_endpoint(endpoint_of(self._sealer.open_row(row)))
             await load_access(connection, self.access)
             await load_event_types(connection, self.event_types)
             await self._new_ids(connection)
@@ -115,6 +128,8 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
             self._pool = await self._address.pool(READERS)
         except BaseException as error:
             await close(connection)
+            if membership is not None:
+                await membership.leave()
             if isinstance(error, (*TROUBLE, asyncpg.PostgresError)):
                 raise StoreUnavailable(f"cannot use {self._address}: {error}") from error
             raise
@@ -212,7 +227,8 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
             if directory.apps.get(app.key) != app:
                 directory.put_app(app)
             there = {endpoint.key: endpoint for endpoint in directory.endpoints_of(app.key)}
-            for endpoint in snapshot.endpoints.get(app.key, ()):
+            for row in snapshot.endpoints.get(app.key, ()):
+                endpoint = endpoint_of(self._sealer.open_row(row))
                 if there.pop(endpoint.key, None) != endpoint:
                     directory.put_endpoint(endpoint)
             for key in there:
@@ -305,7 +321,7 @@ class PostgresStore(GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCapt
 
     async def put_endpoint(self, endpoint: Endpoint) -> Endpoint:
         identifier, now = endpoint.id or self._new_id(), self._clock.now()
-        return await self._change(lambda batch: put_endpoint(batch, endpoint, identifier, now))
+        return await self._change(lambda batch: put_endpoint(batch, endpoint, identifier, now, self._sealer))
 
     async def delete_endpoint(self, endpoint: int) -> None:
         await self._change(lambda batch: delete_endpoint(batch, endpoint))

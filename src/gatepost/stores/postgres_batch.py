@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 
 from gatepost import ids
+from gatepost.lifecycle import State
 from gatepost.stores.base import Accepted, Completion, EventIdTaken, NewMessage, Outcome, Repeated
 from gatepost.stores.postgres_shaped import keep_or_drop
 from gatepost.stores.queries import queries
@@ -150,10 +151,21 @@ class Batch:
             [texts_or_null(m.tags) for m in messages],
             [m.payload for m in messages],
         )
+        kept = [(m.id, self.now + m.keep) for m in messages if m.keep is not None]
+        if kept:
+            await execute(_SQL["keep_messages"], *_columns(kept))
         channels = [(m.app, channel, m.id) for m in messages for channel in m.channels]
         if channels:
             await execute(_SQL["insert_channels"], *_columns(channels))
-        deliveries = [(m.app, m.id, endpoint) for m in messages for endpoint in m.endpoints]
+        deliveries = [
+            (m.app, m.id, endpoint, 0, None if m.orders is None else m.orders.get(endpoint))
+            for m in messages
+            for endpoint in m.endpoints
+        ]
+        for m in messages:
+            for endpoint in m.skipped:
+                ordering = None if m.orders is None else m.orders.get(endpoint)
+                deliveries.append((m.app, m.id, endpoint, int(State.SKIPPED), ordering))
         if deliveries:
             await execute(_SQL["insert_deliveries"], *_columns(deliveries), self.now)
 

@@ -13,7 +13,8 @@ from gatepost.lifecycle import State
 from gatepost.model import App, Delivery, Endpoint
 from gatepost.stores.postgres_batch import Batch, Connection
 from gatepost.stores.queries import queries
-from gatepost.stores.sqlite_rows import app_of, endpoint_of, names_or_null, to_json
+from gatepost.stores.sealing import Columns, Sealer, sealed
+from gatepost.stores.sqlite_rows import Row, app_of, names_or_null, to_json
 
 _SQL: Final = queries("postgresql")
 
@@ -23,7 +24,7 @@ class Snapshot(NamedTuple):
 
     apps: list[tuple[App, int]]
     gone: list[tuple[int, int]]
-    endpoints: dict[int, list[Endpoint]]  # by the app's key
+    endpoints: dict[int, list[Row]]  # by the app's key; sealed as they are
 
 
 async def snapshot_of(connection: Connection, apps: Sequence[int]) -> Snapshot:
@@ -41,8 +42,7 @@ async def read_snapshot(connection: Connection, rows: Sequence[asyncpg.Record]) 
     if snapshot.apps:
         keys = [app.key for app, _ in snapshot.apps]
         for row in await connection.fetch(_SQL["endpoints_of_apps"], keys):
-            endpoint = endpoint_of(row)
-            snapshot.endpoints.setdefault(endpoint.app, []).append(endpoint)
+            snapshot.endpoints.setdefault(row[2], []).append(row)
     return snapshot
 
 
@@ -73,15 +73,18 @@ async def put_app(batch: Batch, app: App, identifier: int, now: float) -> tuple[
     return app, await snapshot_of(batch.connection, [app.key])
 
 
-async def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float) -> tuple[Endpoint, Snapshot]:
+async def put_endpoint(
+    batch: Batch, endpoint: Endpoint, identifier: int, now: float, sealer: Sealer
+) -> tuple[Endpoint, Snapshot]:
     """Raises ValueError where the uid is taken in the app, LookupError where the app or the endpoint is gone."""
     fetchrow = batch.connection.fetchrow
     if await fetchrow(_SQL["touch_app"], endpoint.app) is None:
         raise LookupError("the app is gone")
     e = endpoint
     event_types, channels = names_or_null(e.event_types), names_or_null(e.channels)
-    headers, secrets, metadata = to_json(e.headers), to_json(e.secrets), to_json(e.metadata)
-    settings = to_json(e.settings)
+    plain = Columns(to_json(e.headers), to_json(e.secrets), to_json(e.settings))
+    headers, secrets, settings = sealed(sealer, identifier, plain)
+    metadata = to_json(e.metadata)
     try:
         if e.key == 0:
             created = e.created or now
@@ -125,4 +128,4 @@ async def resend(batch: Batch, message: int, endpoint: int, due: float) -> Deliv
     if app is None:
         return None
     tries = await batch.connection.fetchval(_SQL["resend"], app, message, endpoint, due)
-    return Delivery(message, endpoint, State.PENDING, tries, due)
+    return Delivery(message, endpoint, State.PENDING, tries, due, manual=True, since=due, batch=0)

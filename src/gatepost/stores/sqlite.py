@@ -20,13 +20,17 @@ from gatepost.model import App, Attempt, Delivery, Endpoint, Message
 from gatepost.stores.base import Filter, Page
 from gatepost.stores.group_commit import GroupCommit
 from gatepost.stores.jobs import Job
+from gatepost.stores.master_key import MasterKey
 from gatepost.stores.queries import queries
 from gatepost.stores.sqlite_access import SqliteAccess
 from gatepost.stores.sqlite_analytics import SqliteAnalytics
+from gatepost.stores.sqlite_audit import SqliteAudit
 from gatepost.stores.sqlite_batch import Batch
 from gatepost.stores.sqlite_captures import SqliteCaptures
-from gatepost.stores.sqlite_control import SqliteControl, event_types
+from gatepost.stores.sqlite_control import SqliteControl
+from gatepost.stores.sqlite_delivering import SqliteDelivering
 from gatepost.stores.sqlite_files import Lock
+from gatepost.stores.sqlite_keeping import SqliteKeeping
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
 from gatepost.stores.sqlite_reader import Readers, list_attempts, list_messages, messages_by_id
 from gatepost.stores.sqlite_rows import attempt_of, delivery_of, message_of, to_json
@@ -45,11 +49,15 @@ def exit_at_once(reason: str) -> None:
     os._exit(EXIT_IOERR)
 
 
-class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, SqliteControl, SqliteShaped):
+class SqliteStore(
+    SqliteAudit, GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, SqliteControl,
+    SqliteDelivering, SqliteKeeping, SqliteShaped,
+):  # fmt: skip
     """The store contract (`base.py`) over one database file. All calls come from the loop that ran `open`.
 
     `fatal(reason)` is called, in the writing thread, when an fsync fails: the process must not go on.
-    `probe_interval` is how many seconds pass between two looks at a disk that refused a write.
+    `probe_interval` is how many seconds pass between two looks at a disk that refused a write. `key` seals what must be
+    secret; a store that was never opened with one keeps it as it is.
     """
 
     def __init__(
@@ -60,12 +68,14 @@ class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, Sq
         node: int = 0,
         fatal: Callable[[str], None] = exit_at_once,
         probe_interval: float = 1.0,
+        key: MasterKey | None = None,
     ) -> None:
         super().__init__(SystemClock() if clock is None else clock)
         self._path = path
         self._node = node
         self._fatal = fatal
         self._probe_interval = probe_interval
+        self._key = key
 
     # life
 
@@ -74,7 +84,7 @@ class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, Sq
         loop = self._loop = asyncio.get_running_loop()
         self._lock = Lock(self._path)
         self._writer = Writer(
-            self._path, self._clock, loop, self._settle, self._hear, self._fatal, self._probe_interval
+            self._path, self._clock, loop, self._settle, self._hear, self._fatal, self._probe_interval, self._key
         )
         try:
             opened = await self._writer.start()
@@ -86,7 +96,8 @@ class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, Sq
         self._readers = Readers(self._path)
         self.directory.load(opened.apps, opened.endpoints)
         self.access = opened.access
-        self.event_types.load(await self._readers.run(event_types))
+        self._sealer = opened.sealer
+        self.event_types.load(opened.event_types)
         self._open = True
 
     async def close(self) -> None:
@@ -178,7 +189,7 @@ class SqliteStore(GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, Sq
         identifier = endpoint.id or self._new_id()
         now = self._clock.now()
         return await self._write(
-            lambda batch: put_endpoint(batch, endpoint, identifier, now), self.directory.put_endpoint
+            lambda batch: put_endpoint(batch, endpoint, identifier, now, self._sealer), self.directory.put_endpoint
         )
 
     async def delete_endpoint(self, endpoint: int) -> None:

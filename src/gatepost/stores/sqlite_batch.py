@@ -56,6 +56,7 @@ class Bulk:
 
 MESSAGES: Final = Bulk(_SQL["insert_message"])
 DELIVERIES: Final = Bulk(_SQL["insert_delivery"])
+ORDERED: Final = Bulk(_SQL["insert_ordered_delivery"])
 MOVES: Final = Bulk(_SQL["put_delivery"])
 ATTEMPTS: Final = Bulk(_SQL["insert_attempt"])
 CHANNELS: Final = Bulk(_SQL["insert_channel"])
@@ -110,7 +111,7 @@ class Batch:
     """One transaction's rows."""
 
     __slots__ = (
-        "_attempts", "_channels", "_deliveries", "_execute", "_memory", "_messages", "_moves",
+        "_attempts", "_channels", "_deliveries", "_execute", "_memory", "_messages", "_moves", "_ordered",
         "accepted", "auto_keys", "connection", "gone", "now",
     )  # fmt: skip
 
@@ -124,6 +125,7 @@ class Batch:
         self._execute = connection.cursor().execute
         self._messages: list[Any] = []
         self._deliveries: list[Any] = []
+        self._ordered: list[Any] = []
         self._moves: list[Any] = []
         self._attempts: list[Any] = []
         self._channels: list[Any] = []
@@ -158,14 +160,27 @@ class Batch:
             None if auto_key is None else message.body_digest,
             message.payload,
         )
+        if message.keep is not None:
+            self._execute(_SQL["keep_message"], (identifier, self.now + message.keep))
         gone = self._memory.gone
-        for endpoint in message.endpoints:
-            if endpoint not in gone:
-                self._deliveries += (identifier, endpoint, 0, 0, self.now)
+        if message.orders is None and not message.skipped:
+            for endpoint in message.endpoints:
+                if endpoint not in gone:
+                    self._deliveries += (identifier, endpoint, 0, 0, self.now)
+        else:
+            self._deliver_otherwise(message)
         for channel in message.channels:
             self._channels += (channel_key(app, channel), identifier)
         self.accepted.append(message)
         return Accepted(identifier)
+
+    def _deliver_otherwise(self, message: NewMessage) -> None:
+        """In an order, or not at all for now."""
+        orders, gone = message.orders or {}, self._memory.gone
+        for state, due, endpoints in ((0, self.now, message.endpoints), (int(State.SKIPPED), None, message.skipped)):
+            for endpoint in endpoints:
+                if endpoint not in gone:
+                    self._ordered += (message.id, endpoint, state, 0, due, orders.get(endpoint))
 
     def complete(self, completion: Completion, identifier: int) -> None:
         attempt = completion.attempt
@@ -198,6 +213,7 @@ class Batch:
         for bulk, values in (
             (MESSAGES, self._messages),
             (DELIVERIES, self._deliveries),
+            (ORDERED, self._ordered),
             (CHANNELS, self._channels),
             (MOVES, self._moves),
             (ATTEMPTS, self._attempts),

@@ -10,6 +10,7 @@ import msgspec
 from gatepost.lifecycle import State
 from gatepost.model import App, Delivery, Endpoint
 from gatepost.stores.queries import queries
+from gatepost.stores.sealing import Columns, Sealer, sealed
 from gatepost.stores.sqlite_batch import Batch
 from gatepost.stores.sqlite_rows import names_or_null, to_json
 
@@ -38,15 +39,16 @@ def put_app(batch: Batch, app: App, identifier: int, now: float) -> App:
     return msgspec.structs.replace(app, id=row[0], created=row[1], updated=now)
 
 
-def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float) -> Endpoint:
+def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float, sealer: Sealer) -> Endpoint:
     """Raises ValueError where the uid is taken in the app, LookupError where the app or the endpoint is gone."""
     execute = batch.connection.execute
     if execute(_SQL["app_is_alive"], (endpoint.app,)).get is None:
         raise LookupError("the app is gone")
     e = endpoint
     event_types, channels = names_or_null(e.event_types), names_or_null(e.channels)
-    headers, secrets, metadata = to_json(e.headers), to_json(e.secrets), to_json(e.metadata)
-    settings = to_json(e.settings)
+    plain = Columns(to_json(e.headers), to_json(e.secrets), to_json(e.settings))
+    headers, secrets, settings = sealed(sealer, identifier, plain)
+    metadata = to_json(e.metadata)
     try:
         if e.key == 0:
             created = e.created or now
@@ -86,5 +88,5 @@ def resend(batch: Batch, message: int, endpoint: int, due: float) -> Delivery | 
     execute = batch.connection.execute
     if execute(_SQL["can_resend"], (message, endpoint)).get is None:
         return None
-    tries = execute(_SQL["resend"], (message, endpoint, due)).get
-    return Delivery(message, endpoint, State.PENDING, tries, due)
+    tries = execute(_SQL["resend"], (message, endpoint, due, due)).get
+    return Delivery(message, endpoint, State.PENDING, tries, due, manual=True, since=due, batch=0)

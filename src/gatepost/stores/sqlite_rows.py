@@ -85,8 +85,8 @@ def message_of(row: Row) -> Message:
 
 
 def delivery_of(row: Row) -> Delivery:
-    message, endpoint, state, tries, due = row
-    return Delivery(message, endpoint, State(state), tries, due)
+    message, endpoint, state, tries, due, manual, since, ordering, batch = row
+    return Delivery(message, endpoint, State(state), tries, due, bool(manual), since, ordering, batch)
 
 
 def attempt_of(row: Row) -> Attempt:

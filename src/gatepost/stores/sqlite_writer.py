@@ -20,15 +20,19 @@ import apsw
 
 from gatepost.clock import Clock
 from gatepost.errors import StoreUnavailable
-from gatepost.model import App, Endpoint
+from gatepost.model import App, Endpoint, EventType
 from gatepost.stores.access import StoredAccess
 from gatepost.stores.base import Completion, NewMessage, Refused
 from gatepost.stores.jobs import Job, Outcomes, Settled, Task, take
+from gatepost.stores.master_key import MasterKey
 from gatepost.stores.queries import queries
+from gatepost.stores.sealing import Sealer
 from gatepost.stores.sqlite_access import load_access
 from gatepost.stores.sqlite_batch import Batch, Memory
+from gatepost.stores.sqlite_control import event_types
 from gatepost.stores.sqlite_files import open_writer
 from gatepost.stores.sqlite_rows import app_of, endpoint_of
+from gatepost.stores.sqlite_sealing import open_sealer
 
 CHECKPOINT_PAGES: Final = 4_000  # 16 MiB of log
 SWEEP_ROWS: Final = 500  # cancelled in one step: 1.1 ms
@@ -58,6 +62,8 @@ class Opened(NamedTuple):
     apps: list[App]
     endpoints: list[Endpoint]
     access: StoredAccess
+    sealer: Sealer
+    event_types: list[EventType]
 
 
 class Writer:
@@ -72,6 +78,7 @@ class Writer:
         writable_changed: Callable[[bool], None],
         fatal: Callable[[str], None],
         probe_interval: float,
+        key: MasterKey | None = None,
     ) -> None:
         self.writable = True
         self.transactions = 0
@@ -82,6 +89,7 @@ class Writer:
         self._writable_changed = writable_changed
         self._fatal = fatal
         self._probe_interval = probe_interval
+        self._key = key
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="gatepost-store", daemon=True)
         self._opened: asyncio.Future[Opened] = loop.create_future()
@@ -139,13 +147,16 @@ class Writer:
 
     def _load(self, connection: apsw.Connection) -> Opened:
         sql = queries("sqlite")
+        sealer = open_sealer(connection, self._key, self._clock.now())
         self._sweep.extend(key for (key,) in connection.execute(sql["endpoints_to_sweep"]))
         self._memory = Memory(connection, self._clock.now())
         return Opened(
             greatest_id=connection.execute(sql["greatest_id"]).get,
             apps=[app_of(row) for row in connection.execute(sql["apps"])],
-            endpoints=[endpoint_of(row) for row in connection.execute(sql["endpoints"])],
+            endpoints=[endpoint_of(sealer.open_row(row)) for row in connection.execute(sql["endpoints"])],
             access=load_access(connection),
+            sealer=sealer,
+            event_types=event_types(connection),
         )
 
     def _work(self) -> None:
@@ -282,8 +293,10 @@ class Writer:
         sql = queries("sqlite")
         try:
             with self._connection:
-                self._connection.execute(sql["cancel_some"], (endpoint, SWEEP_ROWS))
-                finished = self._connection.changes() < SWEEP_ROWS
+                finished = True
+                for step in ("cancel_some", "cancel_some_in_order"):
+                    self._connection.execute(sql[step], (endpoint, SWEEP_ROWS))
+                    finished = finished and self._connection.changes() < SWEEP_ROWS
                 if finished:
                     self._connection.execute(sql["drop_shaped_of"], (endpoint,))
                     self._connection.execute(sql["endpoint_is_swept"], (endpoint,))

@@ -108,9 +108,10 @@ SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING
 
 -- name: insert_deliveries
 -- None to an endpoint that was deleted since the message was matched.
-INSERT INTO delivery (app, message, endpoint, state, tries, due)
-SELECT d.app, d.message, d.endpoint, 0, 0, $4
-FROM unnest($1::int[], $2::bigint[], $3::int[]) AS d (app, message, endpoint)
+INSERT INTO delivery (app, message, endpoint, state, tries, due, ordering)
+SELECT d.app, d.message, d.endpoint, d.state, 0, CASE WHEN d.state = 0 THEN $6::float8 END, d.ordering
+FROM unnest($1::int[], $2::bigint[], $3::int[], $4::smallint[], $5::bigint[])
+     AS d (app, message, endpoint, state, ordering)
      LEFT JOIN endpoint AS e ON e.key = d.endpoint
 WHERE coalesce(e.life, 0) = 0;
 
@@ -124,7 +125,7 @@ FROM unnest($1::int[], $2::bigint[], $3::int[], $4::smallint[], $5::int[], $6::f
      AS d (app, message, endpoint, state, tries, due)
      JOIN endpoint AS e ON e.key = d.endpoint
 ON CONFLICT (app, message, endpoint)
-DO UPDATE SET state = excluded.state, tries = excluded.tries, due = excluded.due;
+DO UPDATE SET state = excluded.state, tries = excluded.tries, due = excluded.due, manual = NULL;
 
 -- name: insert_attempts
 INSERT INTO attempt (app, id, message, endpoint, type, ok, status, url, trigger, started, duration, error, response)
@@ -166,7 +167,7 @@ WHERE key = (SELECT app FROM endpoint WHERE key = $1) RETURNING key;
 UPDATE app SET life = 2, uid = NULL, revision = revision + 1, changed = pg_current_xact_id() WHERE key = $1 AND life = 0;
 
 -- name: delete_endpoints_of_app
-UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]', settings = '{}' WHERE app = $1 AND life = 0;
+UPDATE endpoint SET life = 1, uid = NULL, headers = '{}', secrets = '[]', settings = '{}' WHERE app = $1 AND life = 0;
 
 -- name: insert_endpoint
 INSERT INTO endpoint (id, app, uid, url, description, event_types, channels, headers, secrets, disabled, version,
@@ -180,7 +181,7 @@ UPDATE endpoint SET uid = $1, url = $2, description = $3, event_types = $4, chan
 WHERE key = $15 AND app = $16 AND life = 0 RETURNING id, created;
 
 -- name: delete_endpoint
-UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]', settings = '{}' WHERE key = $1 AND life = 0;
+UPDATE endpoint SET life = 1, uid = NULL, headers = '{}', secrets = '[]', settings = '{}' WHERE key = $1 AND life = 0;
 
 -- name: endpoints_to_sweep
 SELECT key, app FROM endpoint WHERE life = 1;
@@ -199,8 +200,12 @@ SELECT m.app FROM message AS m JOIN endpoint AS e ON e.app = m.app
 WHERE m.id = $1 AND e.key = $2 AND e.life = 0;
 
 -- name: resend
-INSERT INTO delivery (app, message, endpoint, state, tries, due) VALUES ($1, $2, $3, 0, 0, $4)
-ON CONFLICT (app, message, endpoint) DO UPDATE SET state = 0, due = excluded.due RETURNING tries;
+-- Out of its order and its batch: it is wanted now.
+INSERT INTO delivery (app, message, endpoint, state, tries, due, manual, since, batch)
+VALUES ($1, $2, $3, 0, 0, $4, true, $4, 0)
+ON CONFLICT (app, message, endpoint) DO UPDATE
+SET state = 0, due = excluded.due, manual = true, since = excluded.since, ordering = NULL, batch = 0
+RETURNING tries;
 
 -- Reading -----------------------------------------------------------------------------------------------------------
 
@@ -213,6 +218,8 @@ SELECT greatest(
     (SELECT max(id) FROM endpoint WHERE (id >> 12) & 1023 = $1),
     (SELECT max(id) FROM consumer WHERE (id >> 12) & 1023 = $1),
     (SELECT max(id) FROM (SELECT id FROM access_key ORDER BY id DESC LIMIT 10000) AS k WHERE (id >> 12) & 1023 = $1),
+    (SELECT max(id) FROM (SELECT id FROM audit ORDER BY id DESC LIMIT 10000) AS u WHERE (id >> 12) & 1023 = $1),
+    (SELECT max(id) FROM task WHERE (id >> 12) & 1023 = $1),
     0
 );
 
@@ -245,24 +252,26 @@ FROM endpoint WHERE app = ANY($1::int[]) AND life = 0 ORDER BY key;
 -- name: next_due
 -- One seek an endpoint, however many deliveries wait.
 SELECT e.key, d.due FROM endpoint AS e
-    CROSS JOIN LATERAL (SELECT due FROM delivery WHERE state = 0 AND endpoint = e.key ORDER BY due LIMIT 1) AS d
+    CROSS JOIN LATERAL (
+        SELECT due FROM delivery WHERE state = 0 AND ordering IS NULL AND endpoint = e.key ORDER BY due LIMIT 1) AS d
 WHERE e.life = 0;
 
 -- name: next_due_of
 SELECT e.key, d.due FROM unnest($1::int[]) AS e (key)
-    CROSS JOIN LATERAL (SELECT due FROM delivery WHERE state = 0 AND endpoint = e.key ORDER BY due LIMIT 1) AS d;
+    CROSS JOIN LATERAL (
+        SELECT due FROM delivery WHERE state = 0 AND ordering IS NULL AND endpoint = e.key ORDER BY due LIMIT 1) AS d;
 
 -- name: due
-SELECT message, endpoint, state, tries, due FROM delivery
-WHERE state = 0 AND endpoint = $1 AND due <= $2 ORDER BY due, message LIMIT $3;
+SELECT message, endpoint, state, tries, due, manual, since, ordering, batch FROM delivery
+WHERE state = 0 AND ordering IS NULL AND endpoint = $1 AND due <= $2 ORDER BY due, message LIMIT $3;
 
 -- name: deliveries_of
-SELECT d.message, d.endpoint, d.state, d.tries, d.due
+SELECT d.message, d.endpoint, d.state, d.tries, d.due, d.manual, d.since, d.ordering, d.batch
 FROM message AS m JOIN delivery AS d ON d.app = m.app AND d.message = m.id
 WHERE m.id = $1 ORDER BY d.endpoint;
 
 -- name: deliveries_to
-SELECT d.message, d.endpoint, d.state, d.tries, d.due
+SELECT d.message, d.endpoint, d.state, d.tries, d.due, d.manual, d.since, d.ordering, d.batch
 FROM endpoint AS e JOIN delivery AS d ON d.app = e.app AND d.endpoint = e.key
 WHERE e.key = $1 AND d.message = ANY($2::bigint[]);
 

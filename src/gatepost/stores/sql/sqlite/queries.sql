@@ -10,10 +10,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_delivery
 INSERT INTO delivery (message, endpoint, state, tries, due) VALUES (?, ?, ?, ?, ?);
 
+-- name: insert_ordered_delivery
+INSERT INTO delivery (message, endpoint, state, tries, due, ordering) VALUES (?, ?, ?, ?, ?, ?);
+
 -- name: put_delivery
 -- One statement for the first try and for every later one: as an UPDATE for each row it cost 2 µs more.
 INSERT INTO delivery (message, endpoint, state, tries, due) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET state = excluded.state, tries = excluded.tries, due = excluded.due;
+ON CONFLICT DO UPDATE SET state = excluded.state, tries = excluded.tries, due = excluded.due, manual = NULL;
 
 -- name: insert_attempt
 INSERT INTO attempt (id, message, endpoint, type, ok, status, url, trigger, started, duration, error, response)
@@ -75,7 +78,7 @@ WHERE key = ? AND life = 0 RETURNING id, created;
 UPDATE app SET life = 2, uid = NULL WHERE key = ? AND life = 0;
 
 -- name: delete_endpoints_of_app
-UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]', settings = '{}' WHERE app = ? AND life = 0 RETURNING key;
+UPDATE endpoint SET life = 1, uid = NULL, headers = '{}', secrets = '[]', settings = '{}' WHERE app = ? AND life = 0 RETURNING key;
 
 -- name: app_is_alive
 SELECT 1 FROM app WHERE key = ? AND life = 0;
@@ -91,7 +94,7 @@ UPDATE endpoint SET uid = ?, url = ?, description = ?, event_types = ?, channels
 WHERE key = ? AND app = ? AND life = 0 RETURNING id, created;
 
 -- name: delete_endpoint
-UPDATE endpoint SET life = 1, uid = NULL, secrets = '[]', settings = '{}' WHERE key = ? AND life = 0 RETURNING key;
+UPDATE endpoint SET life = 1, uid = NULL, headers = '{}', secrets = '[]', settings = '{}' WHERE key = ? AND life = 0 RETURNING key;
 
 -- name: endpoints_to_sweep
 SELECT key FROM endpoint WHERE life = 1;
@@ -99,7 +102,14 @@ SELECT key FROM endpoint WHERE life = 1;
 -- name: cancel_some
 -- One step of cancelling what a deleted endpoint still had before it.
 UPDATE delivery SET state = 4, due = NULL WHERE (message, endpoint) IN (
-    SELECT message, endpoint FROM delivery INDEXED BY pending WHERE state = 0 AND endpoint = ? LIMIT ?
+    SELECT message, endpoint FROM delivery INDEXED BY pending
+    WHERE state = 0 AND ordering IS NULL AND endpoint = ? LIMIT ?
+);
+
+-- name: cancel_some_in_order
+UPDATE delivery SET state = 4, due = NULL WHERE (message, endpoint) IN (
+    SELECT message, endpoint FROM delivery INDEXED BY pending_in_order
+    WHERE state = 0 AND ordering IS NOT NULL AND endpoint = ? LIMIT ?
 );
 
 -- name: endpoint_is_swept
@@ -110,8 +120,10 @@ SELECT 1 FROM message AS m JOIN endpoint AS e ON e.app = m.app
 WHERE m.id = ? AND e.key = ? AND e.life = 0;
 
 -- name: resend
-INSERT INTO delivery (message, endpoint, state, tries, due) VALUES (?, ?, 0, 0, ?)
-ON CONFLICT DO UPDATE SET state = 0, due = excluded.due RETURNING tries;
+-- Out of its order and its batch: it is wanted now.
+INSERT INTO delivery (message, endpoint, state, tries, due, manual, since, batch) VALUES (?, ?, 0, 0, ?, 1, ?, 0)
+ON CONFLICT DO UPDATE SET state = 0, due = excluded.due, manual = 1, since = excluded.since, ordering = NULL, batch = 0
+RETURNING tries;
 
 -- name: probe_fill
 INSERT INTO probe (filler) VALUES (zeroblob(65536));
@@ -125,7 +137,9 @@ DELETE FROM probe;
 SELECT max(
     ifnull((SELECT max(id) FROM message), 0), ifnull((SELECT max(id) FROM attempt), 0),
     ifnull((SELECT max(id) FROM app), 0), ifnull((SELECT max(id) FROM endpoint), 0),
-    ifnull((SELECT max(id) FROM consumer), 0), ifnull((SELECT max(id) FROM access_key), 0)
+    ifnull((SELECT max(id) FROM consumer), 0), ifnull((SELECT max(id) FROM access_key), 0),
+    ifnull((SELECT max(id) FROM audit), 0),
+    ifnull((SELECT max(id) FROM task), 0)
 );
 
 -- name: apps
@@ -139,18 +153,19 @@ FROM endpoint WHERE life = 0 ORDER BY key;
 -- name: next_due
 -- One seek an endpoint, however many deliveries wait.
 SELECT key, (
-    SELECT due FROM delivery INDEXED BY pending WHERE state = 0 AND endpoint = e.key ORDER BY due LIMIT 1
+    SELECT due FROM delivery INDEXED BY pending
+    WHERE state = 0 AND ordering IS NULL AND endpoint = e.key ORDER BY due LIMIT 1
 ) FROM endpoint AS e WHERE life = 0;
 
 -- name: due
-SELECT message, endpoint, state, tries, due FROM delivery INDEXED BY pending
-WHERE state = 0 AND endpoint = ? AND due <= ? ORDER BY due, message LIMIT ?;
+SELECT message, endpoint, state, tries, due, manual, since, ordering, batch FROM delivery INDEXED BY pending
+WHERE state = 0 AND ordering IS NULL AND endpoint = ? AND due <= ? ORDER BY due, message LIMIT ?;
 
 -- name: deliveries_of
-SELECT message, endpoint, state, tries, due FROM delivery WHERE message = ? ORDER BY endpoint;
+SELECT message, endpoint, state, tries, due, manual, since, ordering, batch FROM delivery WHERE message = ? ORDER BY endpoint;
 
 -- name: deliveries_to
-SELECT message, endpoint, state, tries, due FROM delivery
+SELECT message, endpoint, state, tries, due, manual, since, ordering, batch FROM delivery
 WHERE endpoint = ? AND message IN (SELECT value FROM json_each(?));
 
 -- name: messages
