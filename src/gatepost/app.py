@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from gatepost import __version__, log
+from gatepost.analytics.capture import Captures
+from gatepost.analytics.capture_keeper import CaptureKeeper
 from gatepost.analytics.keeper import Keeper
 from gatepost.analytics.meter import Meter
 from gatepost.analytics.scrape import Scrape
@@ -85,7 +87,7 @@ COMPILE_SLICE: Final = 0.0005  # seconds of compiling between two turns of the l
 # What only a restart changes.
 _FIXED: Final = (
     "store", "encryption_key", "admin_token_file", "deliveries", "notices", "analytics", "access_log", "telemetry",
-    "destinations",
+    "captures", "destinations",
 )  # fmt: skip
 
 
@@ -151,12 +153,14 @@ class Node:
         self.notices = await self._notices_of(config, ingest)
         self.deliveries.reports.reporter = self.notices
         quotas = QuotaBook(await self.store.quota_counts())
+        captures = Captures(clock, config.captures.buffer_bytes)
+        self.capture_keeper = CaptureKeeper(self.store, captures, config.captures, clock)
         states = States()
         self.cache = storage_of(states)
         self.cache.resize(config.cache.memory)
         self.ground = Ground(
             resolver, self.deadlines, states, self.notices, ingest, self.journal, self.live, Fetcher(resolver),
-            self.store.access, quotas,
+            self.store.access, quotas, captures,
         )  # fmt: skip
         self.upkeep = Upkeep(self.store, quotas, self.notices, clock)
         self.retention = Retention(self.store, config.retention, clock)
@@ -186,10 +190,13 @@ class Node:
         self.renewal = Renewal(certificates, self.notices, clock)
         self._look_at(self.loaded.files)
         self.upkeep.start()
+        self.capture_keeper.start()
         self.retention.start()
         if self.keeper is not None:
             self.keeper.start()
-        self.vitals.start(self.listening, self.store, self.deliveries, self.meter, self.access_log, self.telemetry)
+        self.vitals.start(
+            self.listening, self.store, self.deliveries, self.meter, self.access_log, self.telemetry, captures
+        )
         if self.telemetry is not None:
             self.telemetry.start()
         gc.collect()
@@ -431,6 +438,7 @@ class Node:
         await self.journal.close()
         await self.upkeep.stop()
         await self.retention.stop()
+        await self.capture_keeper.stop()
         if self.keeper is not None:
             await self.keeper.stop()
         if self.telemetry is not None:

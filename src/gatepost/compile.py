@@ -14,8 +14,11 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from gatepost.analytics import telemetry
+from gatepost.analytics.capture import Capture, Captures
+from gatepost.analytics.redaction import Redaction
 from gatepost.config import schema
 from gatepost.config.loading import Loaded
+from gatepost.config.policies.combined import CredentialUse
 from gatepost.config.schema import Config
 from gatepost.config.services import Service
 from gatepost.errors import ConfigError, ConfigIssue, GatepostError
@@ -68,6 +71,7 @@ class Ground(NamedTuple):
     fetcher: Fetcher = OFFLINE
     stored: StoredAccess | None = None  # consumers, keys and plans of the store
     quotas: QuotaBook | None = None
+    captures: Captures | None = None
 
 
 class Traffic(NamedTuple):
@@ -125,6 +129,9 @@ def compile_traffic(
                     body_limit=config.limits.buffered_body_bytes,
                 )
             )
+        if decl.capture is not None and ground.captures is not None:
+            redaction = Redaction((*decl.capture.redact, *_credential_names(decl)))
+            policies.append(Capture(decl.capture, redaction, ground.captures))
         identity = any(policy.identity_encoding for policy in policies)
         handler = _handler(name, decl, upstreams, applications, faults, identity_encoding=identity)
         route = Route(name, handler, tuple(policies), decl.service)
@@ -401,6 +408,23 @@ def _errors(config: Config, faults: Faults) -> ErrorTemplates | None:
             except GatepostError as error:
                 faults.add(f"errors.{status}.{media_type}", error)
     return ErrorTemplates(out) if out else None
+
+
+def _credential_names(decl: schema.Route) -> set[str]:
+    """Where the callers of a route put their credentials: fields, parameters and cookies."""
+    uses: list[object] = list(decl.policies)
+    names: set[str] = set()
+    while uses:
+        use = uses.pop()
+        for kind in ("any_of", "all_of"):
+            uses += getattr(getattr(use, kind, None), "policies", ())
+        for way in CredentialUse.__struct_fields__:
+            settings = getattr(use, way, None)
+            names |= {name for place in _CARRIERS if isinstance(name := getattr(settings, place, None), str)}
+    return names
+
+
+_CARRIERS: Final = ("header", "query", "cookie")
 
 
 def _telemetry(config: Config, faults: Faults) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from gatepost.analytics.capture import Captures
 from gatepost.analytics.meter import Meter
 from gatepost.analytics.metrics import Metric, Traffic, one, process_metrics
 from gatepost.analytics.scrape import Pulse
@@ -32,6 +33,7 @@ class Vitals:
         meter: Meter | None,
         access_log: AccessLog | None,
         telemetry: Telemetry | None = None,
+        captures: Captures | None = None,
     ) -> None:
         self._listening = listening
         self._store = store
@@ -39,6 +41,7 @@ class Vitals:
         self._meter = meter
         self._access_log = access_log
         self._telemetry = telemetry
+        self._captures = captures
         self._pulse.start()
 
     def stop(self) -> None:
@@ -62,6 +65,7 @@ class Vitals:
             ("", (("what", "access records"),), float(self._access_log.lost if self._access_log is not None else 0)),
             ("", (("what", "analytics samples"),), float(self._meter.dropped if self._meter is not None else 0)),
             ("", (("what", "telemetry"),), float(self._telemetry.dropped if self._telemetry is not None else 0)),
+            ("", (("what", "captures"),), float(self._captures.dropped if self._captures is not None else 0)),
         ]
         return [
             Metric("gatepost_info", "gauge", "Which version this is.", one(1, ("version", self._version))),

@@ -6,6 +6,8 @@
 - `keeper.py`    writes minutes to the store, rolls them up to hours and days, deletes what is old.
 - `reading.py`   answers questions from all three resolutions.
 - `telemetry.py` OpenTelemetry: what ended, in batches, to threads; `otlp_spans.py` and `otlp_metrics.py` are these.
+- `capture.py`   keeps sampled exchanges; `redaction.py` and `capture_document.py` take out what is secret,
+                 `capture_keeper.py` writes them.
 - `metrics.py`   what Prometheus reads: names, kinds, text. Pure. `scrape.py` answers with it, and watches the loop.
 
     exchange ends ─► one tuple ─► cells of this minute ─► the store, each minute ─► hours ─► days

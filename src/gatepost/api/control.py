@@ -15,6 +15,7 @@ from gatepost.api import (
     audit,
     background_tasks,
     cache,
+    captures,
     consumers,
     destinations,
     docs,
@@ -51,7 +52,8 @@ from gatepost.stores.base import Store
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
     apps, event_types, endpoints, endpoint_headers, endpoint_secrets, endpoint_stats, endpoint_example, messages,
-    message_batch, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics, portal, audit, health,
+    message_batch, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics, captures, portal, audit,
+    health,
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\

@@ -12,7 +12,9 @@ PORTAL_PATH: Final = "/portal"
 OPEN_PATHS: Final = ("/api/v1/health", "/api/v1/health/ping", OPENAPI_PATH, DOCS_PATH, PORTAL_PATH)
 
 # What is no webhook service's but Gatepost's own: these refuse with problem documents (`problems.py`).
-OWN: Final = ("/api/v1/analytics", "/api/v1/audit", "/api/v1/cache", "/api/v1/consumer", "/api/v1/plan")
+OWN: Final = (
+    "/api/v1/analytics", "/api/v1/audit", "/api/v1/cache", "/api/v1/capture", "/api/v1/consumer", "/api/v1/plan",
+)  # fmt: skip
 
 
 def own(path: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from gatepost.config.capture import Capture, Captures
 from gatepost.config.destinations import DestinationDecl
 from gatepost.config.policies import PolicyUse
 from gatepost.config.retention import Retention
@@ -163,6 +164,7 @@ class Route(Strict, frozen=True):
     upgrade: bool = False  # WebSocket and other protocol upgrades may pass
     body_bytes: Bytes | None = None
     access_log: bool = True
+    capture: Capture | None = None
 
     def __post_init__(self) -> None:
         if sum(part.percent or 0.0 for part in self.split) > 100.0:
@@ -373,6 +375,7 @@ class Config(Strict, frozen=True):
     analytics: Analytics = Analytics()
     access_log: AccessLog = AccessLog()
     telemetry: Telemetry | None = None  # OpenTelemetry; none: nothing is sent
+    captures: Captures = Captures()
     shutdown: Shutdown = Shutdown()
 
     def __post_init__(self) -> None:

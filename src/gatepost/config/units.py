@@ -224,6 +224,13 @@ def error_status(text: str) -> str:
     return text
 
 
+def response_status(text: str) -> str:
+    """One status of a response, or a class of them."""
+    if not re.fullmatch(r"[1-5]xx|[1-5][0-9][0-9]", text):
+        raise ValueError('must be a status such as "404", in quotes, or a class such as 5xx')
+    return text
+
+
 def media_type(text: str) -> str:
     """`type/subtype` in small letters, without parameters."""
     kind, slash, subtype = text.partition("/")
@@ -297,6 +304,7 @@ OF_TEXT: Final[dict[str, Callable[[str], str]]] = {
     "period": period,
     "object": object_name,
     "error status": error_status,
+    "status": response_status,
     "media type": media_type,
 }
 
