@@ -52,7 +52,7 @@ class Address:
             raise StoreUnavailable(f"cannot log in to {self}: {error}") from None
         except OSError as error:
             raise StoreUnavailable(
-                f"cannot reach {self}: {error.strerror or error}: is PostgreSQL running there?"
+                f"cannot reach {self}: {error.strerror or error}; PostgreSQL may not be running there"
             ) from error
 
     async def pool(self, size: int) -> Any:
