@@ -310,15 +310,16 @@ async def test_https_only_means_that(wire: Wire) -> None:
 class ProxyServer:
     """An HTTP or SOCKS5 proxy that connects where it is told, and remembers where that was."""
 
-    def __init__(self, kind: str, login: bytes = b"") -> None:
+    def __init__(self, kind: str, login: bytes = b"", tls: ssl.SSLContext | None = None) -> None:
         self.kind = kind
+        self.tls = tls
         self.login = login  # user:password
         self.asked: list[str] = []
         self.writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> ProxyServer:
         self.tasks: set[asyncio.Task[None]] = set()
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.tls)
         port = self.server.sockets[0].getsockname()[1]
         who = self.login.decode() + "@" if self.login else ""
         self.url = f"{self.kind}://{who}127.0.0.1:{port}"
@@ -441,6 +442,40 @@ def test_a_proxy_that_refuses_is_named_without_its_password(loop: str) -> None:
                 assert "hidden" not in result.error
         async with Wire(proxy=EgressProxy("socks5://127.0.0.1:1")) as wire:
             assert not (await wire.send()).ok
+
+    on(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_proxy_may_be_asked_over_tls_and_a_receiver_through_that(loop: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("receiver.example", "127.0.0.1"))
+
+    async def main() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                writer.write(OK)
+                await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        async with ProxyServer("https", tls=context) as proxy:
+            wire = Wire(proxy=EgressProxy(proxy.url))
+            wire.tls = client_context(ca=authority.ca)
+            async with wire:
+                unknown = await wire.send(url=f"https://receiver.example:{port}/")
+                assert "certificate" in unknown.error  # the proxy's, by the system's authorities
+                assert wire.destination._proxy is not None
+                wire.destination._proxy = wire.destination._proxy._replace(tls=client_context(ca=authority.ca))
+                result = await wire.send(url=f"https://receiver.example:{port}/")
+                assert result.ok, result.error
+                assert proxy.asked == [f"127.0.0.1:{port}"]
+                wire.destination.close()
+        server.close()
 
     on(loop, main)
 

@@ -263,7 +263,10 @@ def content_type(settings: EndpointSettings) -> str:
 
 def _proxy_of(settings: Settings) -> Proxy | None:
     given = settings.proxy
-    return None if given is None else parse_proxy(given.url, resolves=given.resolve == "proxy")
+    try:
+        return None if given is None else parse_proxy(given.url, resolves=given.resolve == "proxy")
+    except ValueError as error:
+        raise GatepostError(f"deliveries.proxy.url: {error}") from None
 
 
 class _Sending:

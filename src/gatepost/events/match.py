@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from gatepost.errors import ExpressionError
@@ -31,14 +32,15 @@ def wants(endpoint: Endpoint, event_type: str, channels: Collection[str]) -> boo
     types = endpoint.event_types
     return (
         not endpoint.disabled
-        and (types is None or event_type in types or any(prefix in types for prefix in prefixes(event_type)))
+        and (types is None or event_type in types or not types.isdisjoint(prefixes(event_type)))
         and (endpoint.channels is None or not endpoint.channels.isdisjoint(channels))
     )
 
 
-def prefixes(event_type: str) -> list[str]:
+@lru_cache(maxsize=16_384)
+def prefixes(event_type: str) -> tuple[str, ...]:
     """What names a type beside its own name: `order.line.added` → `order.*`, `order.line.*`."""
-    return [event_type[: at + 1] + "*" for at, character in enumerate(event_type) if character == "."]
+    return tuple(event_type[: at + 1] + "*" for at, character in enumerate(event_type) if character == ".")
 
 
 class Matcher:

@@ -38,6 +38,7 @@ class Proxy(NamedTuple):
     username: str = ""
     password: str = ""
     resolves: bool = False  # it looks up names
+    tls: ssl.SSLContext | None = None  # to the proxy itself
 
     @property
     def address(self) -> str:
@@ -61,6 +62,7 @@ def parse_proxy(text: str, *, resolves: bool = False) -> Proxy:
         unquote(username),
         unquote(password),
         resolves,
+        client_context() if scheme == "https" else None,
     )
 
 
@@ -84,7 +86,7 @@ async def dial_through(
                 _Asking,
                 proxy.host,
                 proxy.port,
-                tls=client_context() if proxy.scheme == "https" else None,
+                tls=proxy.tls,
                 resolver=resolver,
                 timeout=timeout,
             )
