@@ -40,7 +40,7 @@ from gatepost.api.callers import Callers
 from gatepost.api.context import Context, Resender
 from gatepost.api.encoding import answer
 from gatepost.api.idempotency import Idempotency
-from gatepost.api.paths import DOCS_PATH, OPEN_PATHS, OPENAPI_PATH, PORTAL_PATH
+from gatepost.api.paths import DOCS_PATH, OPEN_PATHS, OPENAPI_PATH, PORTAL_PATH, ROOT_PATH
 from gatepost.clock import Clock
 from gatepost.events.ingest import Ingest
 from gatepost.net.guard import Guard
@@ -57,8 +57,9 @@ NOUNS: Final = (
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\
-Apps, endpoints, messages and attempts. The paths, fields, iterators and error bodies are Svix's, so its SDKs work with
-`server_url` set to this listener. Send the admin token as `Authorization: Bearer gp_admin_…`."""
+Apps, endpoints, messages and attempts: paths, fields, iterators and error bodies are Svix's, so its SDKs work with
+`server_url` set to this listener. Consumers, keys, plans, cache and analytics are Gatepost's own. Send the admin token
+as `Authorization: Bearer gp_admin_…`; its file is `admin.token` beside the store."""
 
 
 def create_api(
@@ -136,4 +137,8 @@ def _document(api: FastAPI) -> None:
 
     @api.get(PORTAL_PATH, include_in_schema=False)
     async def portal_page(_: Request) -> Response:
+    @api.get(ROOT_PATH, include_in_schema=False)
+    async def root(_: Request) -> Response:
+        return Response(status_code=307, headers={"location": DOCS_PATH})
+
         return Response(page_of_portal.PAGE, media_type="text/html", headers=page_of_portal.HEADERS)

@@ -22,7 +22,10 @@ LONGEST: Final = 512  # bytes; what is longer is no token, and not worth hashing
 
 _ADMIN: Final = Consumer("admin")
 _MISSING: Final = Problem(
-    401, "token-missing", "A token is needed", "Send the administrator's token: `Authorization: Bearer gp_admin_…`."
+    401,
+    "token-missing",
+    "A token is needed",
+    "Send the administrator's token: `Authorization: Bearer gp_admin_…`. Its file is admin.token, beside the store.",
 )
 _WRONG: Final = Problem(401, "token-invalid", "The token is not valid", "This is not the administrator's token.")
 

@@ -333,6 +333,7 @@ class Page(HTMLParser):
 
 
 async def test_the_docs_page_loads_nothing_and_its_links_lead_somewhere(api: Api) -> None:
+    assert (await api.get("/")).headers["location"] == "/docs"
     reply = await api.get("/docs")
     page = Page(reply.body.decode())
     assert reply.headers["content-security-policy"].startswith("default-src 'none'")
