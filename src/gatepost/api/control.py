@@ -131,14 +131,14 @@ def _document(api: FastAPI) -> None:
     async def document(_: Request) -> Response:
         return answer(api.openapi())
 
+    @api.get(ROOT_PATH, include_in_schema=False)
+    async def root(_: Request) -> Response:
+        return Response(status_code=307, headers={"location": DOCS_PATH})
+
     @api.get(DOCS_PATH, include_in_schema=False)
     async def page(_: Request) -> Response:
         return Response(docs.page(api.openapi()), media_type="text/html", headers=docs.HEADERS)
 
     @api.get(PORTAL_PATH, include_in_schema=False)
     async def portal_page(_: Request) -> Response:
-    @api.get(ROOT_PATH, include_in_schema=False)
-    async def root(_: Request) -> Response:
-        return Response(status_code=307, headers={"location": DOCS_PATH})
-
         return Response(page_of_portal.PAGE, media_type="text/html", headers=page_of_portal.HEADERS)
