@@ -17,15 +17,19 @@ from gatepost.api.router import router
 from gatepost.errors import SignatureError
 from gatepost.model import Secret
 from gatepost.signatures import STANDARD_WEBHOOKS
-from gatepost.signatures.standard_webhooks import MAX_SIGNATURES, SYMMETRIC
+from gatepost.signatures.standard_webhooks import PRIVATE, SYMMETRIC
 
 GRACE: Final = 86_400  # seconds that an old secret goes on signing beside the new one
 MOST_GRACE: Final = 604_800
+MOST_OLD: Final = 10  # older secrets that may be valid; receivers look at 16 signatures of one request
 
 GivenSecret: TypeAlias = Annotated[
     str,
-    StringConstraints(pattern=r"^(whsec_)?[a-zA-Z0-9+/=]{32,100}$"),
-    Field(description="Base64 of 24 to 64 random bytes, with or without `whsec_`. One is made if absent."),
+    StringConstraints(pattern=r"^(whsec_|whsk_)?[a-zA-Z0-9+/=]{32,100}$"),
+    Field(
+        description="Base64 of 24 to 64 random bytes, with or without `whsec_`; or `whsk_` and an Ed25519 key, to sign "
+        "with `v1a`. One is made if absent."
+    ),
 ]
 
 
@@ -79,7 +83,7 @@ def checked(given: str | None, field: str = "secret") -> str:
     """A secret in full form; a new one for None. Raises Unprocessable where it cannot sign."""
     if given is None:
         return STANDARD_WEBHOOKS.new_secret()
-    value = given if given.startswith(SYMMETRIC) else SYMMETRIC + given
+    value = given if given.startswith((SYMMETRIC, PRIVATE)) else SYMMETRIC + given
     try:
         STANDARD_WEBHOOKS.signer([Secret(value)])
     except SignatureError as error:
@@ -94,7 +98,6 @@ def rotate_to(value: str, secrets: tuple[Secret, ...], now: float, grace: float)
         end = now + grace if secret.expires is None else min(secret.expires, now + grace)
         if end > now and secret.value != value:
             old.append(Secret(secret.value, end))
-    if len(old) >= MAX_SIGNATURES:
-        # Receivers look at no more signatures than this, and might miss the one that they can check.
-        raise conflict(f"{MAX_SIGNATURES} older secrets are still valid. Rotate with gracePeriodSeconds 0, or wait.")
+    if len(old) > MOST_OLD:
+        raise conflict(f"{MOST_OLD} older secrets are still valid. Rotate with gracePeriodSeconds 0, or wait.")
     return (Secret(value), *old)

@@ -9,10 +9,11 @@ from tests.support.control_api import URL, Api, running
 
 from gatepost import ids
 from gatepost.api.endpoint_headers import MOST, sensitive
-from gatepost.api.endpoint_secrets import rotate_to
+from gatepost.api.endpoint_secrets import MOST_OLD, checked, rotate_to
+from gatepost.api.errors import Unprocessable
 from gatepost.errors import GatepostError
 from gatepost.model import Secret
-from gatepost.signatures.standard_webhooks import MAX_SIGNATURES
+from gatepost.signatures import STANDARD_WEBHOOKS
 
 BASE = "/api/v1/app/shop/endpoint"
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -213,7 +214,14 @@ def test_rotating_again_never_puts_an_end_off() -> None:
 
 
 def test_no_more_secrets_than_receivers_look_at() -> None:
-    old = (Secret("0"), *(Secret(str(n), 1e9) for n in range(1, MAX_SIGNATURES - 1)))
-    assert len(rotate_to("new", old, 1.0, 86_400)) == MAX_SIGNATURES
+    old = (Secret("0"), *(Secret(str(n), 1e9) for n in range(1, MOST_OLD)))
+    assert len(rotate_to("new", old, 1.0, 86_400)) == MOST_OLD + 1
     with pytest.raises(GatepostError, match="older secrets are still valid"):
         rotate_to("newer", rotate_to("new", old, 1.0, 86_400), 1.0, 86_400)
+
+
+def test_an_endpoint_may_sign_with_a_private_key() -> None:
+    private, _ = STANDARD_WEBHOOKS.new_key_pair()
+    assert checked(private) == private
+    with pytest.raises(Unprocessable, match="key"):
+        checked("whsk_" + "A" * 40)
