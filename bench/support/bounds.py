@@ -49,7 +49,7 @@ def reload_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     node = Node("reload", directory, many_routes(backend, 10_000))
     node.start()
     try:
-        rounds = uvloop.run(_rounds(node, lambda: _reload(node), 1 if quick else 5))
+        rounds = uvloop.run(_rounds(node, lambda: _reload(node), 1 if quick else 3))
     finally:
         node.process.stop()
     return [_ratio("p99 while 10,000 routes are reloaded", rounds)]
@@ -62,7 +62,7 @@ def list_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     app, endpoint = filling.attempts(node.directory / "gatepost.db", number)
     node.start()
     try:
-        rounds = uvloop.run(_rounds(node, lambda: _list(node, app, endpoint, number), 1 if quick else 5))
+        rounds = uvloop.run(_rounds(node, lambda: _list(node, app, endpoint, number), 1 if quick else 3))
     finally:
         node.process.stop()
     return [_ratio(f"p99 while {number:,} attempts are listed", rounds)]
@@ -74,7 +74,7 @@ def analytics_p99(directory: Path, backend: int, *, quick: bool) -> list[Found]:
     since = filling.analytics(node.directory / "gatepost.db", hours=48 if quick else 720, consumers=200)
     node.start()
     try:
-        rounds = uvloop.run(_rounds(node, lambda: _ask_analytics(node, since), 1 if quick else 5))
+        rounds = uvloop.run(_rounds(node, lambda: _ask_analytics(node, since), 1 if quick else 3))
     finally:
         node.process.stop()
     return [_ratio("p99 while a month of analytics is asked for", rounds)]
@@ -90,7 +90,7 @@ def stalled_log_p99(directory: Path, backend: int, *, quick: bool) -> list[Found
     node = Node("stalled", directory, settings)
     node.start()
     try:
-        rounds = uvloop.run(_rounds(node, reader.stall, 1 if quick else 5))
+        rounds = uvloop.run(_rounds(node, reader.stall, 1 if quick else 3))
     finally:
         node.process.stop()
         reader.close()

@@ -51,7 +51,7 @@ class Node:
         self.process = Process(
             self.name, [sys.executable, *run, "serve", "-c", str(self.file)], directory=self.directory
         )
-        return self.process.wait_for_port(self.control)
+        return self.process.wait_for_port(self.control, within=120)  # a million keys, on a busy machine
 
     @property
     def token(self) -> str:
