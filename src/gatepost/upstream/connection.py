@@ -375,6 +375,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Ends.
 
+    def leave(self, x: Exchange) -> None:
+        """The client of `x` left. Once the response is whole, this connection may serve another exchange already, while
+        the client is still being sent it (`compress` works in slices, `emit` holds it): that one must not notice."""
+        if self._x is x:
+            self.drop()
+
     def drop(self) -> None:
         """Let go of the exchange, if there is one, and of the connection. Nothing is said to anyone."""
         self._x = None

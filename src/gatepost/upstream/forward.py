@@ -83,7 +83,7 @@ class Forward(Handler):
     def client_gone(self, x: Exchange) -> None:
         work, x.upstream = x.upstream, None
         if isinstance(work, UpstreamConnection):
-            work.drop()
+            work.leave(x)
         elif isinstance(work, asyncio.Task):
             work.cancel()
 

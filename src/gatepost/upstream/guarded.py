@@ -40,7 +40,7 @@ def let_go(x: Exchange) -> None:
     """The client of an exchange left, whichever forwarder has it."""
     work, x.upstream = x.upstream, None
     if isinstance(work, UpstreamConnection):
-        work.drop()
+        work.leave(x)
     elif isinstance(work, asyncio.Task):
         work.cancel()
     tries = x.downstream
