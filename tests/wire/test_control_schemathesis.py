@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 EXAMPLES: Final = 8  # of each operation
 
 load_all_checks()
-HELD: Final = CHECKS.get_by_names(
+HELD: Final[Any] = CHECKS.get_by_names(
     [
         "not_a_server_error",
         "status_code_conformance",
@@ -42,7 +42,7 @@ HELD: Final = CHECKS.get_by_names(
 ENGINE: Final = frozenset({400, 414, 431})
 
 # What there is, made anew before each operation: half of what is asked is about these.
-THERE: Final = {
+THERE: Final[dict[str, Any]] = {
     "/api/v1/plan": {"name": "gold", "rate_limits": {"default": {"limit": 10, "window": "1m"}}},
     "/api/v1/consumer": {"name": "partner", "plans": ["gold"], "tags": ["eu"]},
 }
@@ -58,7 +58,7 @@ class Api:
         self.login = {"Authorization": f"Bearer {node.token}"}
         document = self.session.get(f"{self.url}/api/v1/openapi.json", timeout=10).json()
         del document["security"]  # every question here is the administrator's; a test of its own asks without the token
-        self.schema = schemathesis.openapi.from_dict(document)
+        self.schema: Any = schemathesis.openapi.from_dict(document)
         self.key = ""
         self.seen: Counter[tuple[str, int]] = Counter()  # answers by operation and class of statuses
 
@@ -95,7 +95,7 @@ class Api:
             suppress_health_check=list(HealthCheck),
         )
         @given(st.one_of(strategies))
-        def ask(case: Case) -> None:
+        def ask(case: Case[Any]) -> None:
             answer = case.call(base_url=self.url, session=self.session, headers=self.login, timeout=10)
             if answer.status_code in ENGINE:
                 assert answer.headers["content-type"] == ["application/problem+json"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ class _Nobody:
 
 
 @pytest.fixture(params=["plain", "guarded"])
-async def service(request: pytest.FixtureRequest) -> Iterator[tuple[Forward, FakeTransport]]:
+async def service(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Forward, FakeTransport]]:
     """A forwarder with one connection in its pool."""
     nobody: Any = _Nobody()
     deadlines = Deadlines(asyncio.get_running_loop())
