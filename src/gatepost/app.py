@@ -253,7 +253,7 @@ class Node:
 
         return create_api(
             self.store, clock=clock, version=__version__, deliveries=self.deliveries, guard=guard, cache=self.cache,
-            access=lambda: self.traffic.access, notices=self.notices, ingest=ingest,
+            access=lambda: self.traffic.access, notices=self.notices, ingest=ingest, named=self.config.destinations,
         )  # fmt: skip
 
     def _live_of(self, loaded: Loaded) -> Live | None:

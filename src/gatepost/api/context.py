@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Protocol, TypeAlias, cast
 from weakref import WeakValueDictionary
@@ -13,8 +13,10 @@ from fastapi import Depends, Request
 from gatepost import ids
 from gatepost.api.errors import ApiError, conflict, not_found
 from gatepost.clock import Clock
+from gatepost.config.destinations import DestinationDecl
+from gatepost.deliveries.replays import Replays
 from gatepost.events.ingest import Ingest
-from gatepost.model import App, Delivery, Endpoint, Message
+from gatepost.model import App, BackgroundTask, Delivery, Endpoint, Message
 from gatepost.net.guard import Guard
 from gatepost.notices import OWN_APP
 from gatepost.policies.caching.storage import Storage
@@ -23,6 +25,12 @@ from gatepost.stores.base import Store
 
 class Resender(Protocol):
     """The delivery engine, as far as the API knows it."""
+
+    replays: Replays
+
+    async def skip(self, endpoint: int, message: int | None = None) -> int | None:
+        """Cancel what holds up an endpoint: which message, None if none does."""
+        ...
 
     async def resend(self, message: int, endpoint: int) -> Delivery | None:
         """Send a message to an endpoint again, now. None where the store knows no such message."""
@@ -40,12 +48,14 @@ class Context:
         resender: Resender | None,
         cache: Storage | None = None,
         ingest: Ingest | None = None,
+        destinations: Mapping[str, DestinationDecl] = {},
     ) -> None:
         self.store = store
         self.directory = store.directory
         self.clock = clock
         self.guard = guard
         self.cache = cache
+        self.destinations = destinations
         self.ingest = Ingest(store, clock) if ingest is None else ingest
         self._resender = resender
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by app key, while in use
@@ -109,6 +119,23 @@ class Context:
             raise conflict(_sentence(error)) from None
         except LookupError as error:
             raise ApiError(404, "not_found", _sentence(error)) from None  # the app, or the endpoint, went meanwhile
+
+    async def begin(self, task: BackgroundTask) -> BackgroundTask:
+        """Keep a task, and begin with it."""
+        try:
+            if self._resender is not None:
+                return await self._resender.replays.begin(task)
+            return await self.store.new_task(task)
+        except LookupError as error:
+            raise ApiError(404, "not_found", _sentence(error)) from None
+
+    async def skip(self, message: Message | None, endpoint: Endpoint) -> int | None:
+        """Which message was skipped: this one, or the oldest that failed; None where none waits."""
+        if self._resender is not None:
+            return await self._resender.skip(endpoint.key, None if message is None else message.id)
+        if message is None or not await self.store.skip(message.id, endpoint.key):
+            return None
+        return message.id
 
     async def resend(self, message: Message, endpoint: Endpoint) -> Delivery | None:
         if self._resender is not None:

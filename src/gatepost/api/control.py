@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from gatepost.api import (
     endpoint_headers,
     endpoint_secrets,
     endpoint_stats,
+    endpoint_try,
     endpoints,
     errors,
     event_types,
@@ -42,6 +43,7 @@ from gatepost.api.encoding import answer
 from gatepost.api.idempotency import Idempotency
 from gatepost.api.paths import DOCS_PATH, OPEN_PATHS, OPENAPI_PATH, PORTAL_PATH, ROOT_PATH
 from gatepost.clock import Clock
+from gatepost.config.destinations import DestinationDecl
 from gatepost.events.ingest import Ingest
 from gatepost.net.guard import Guard
 from gatepost.notices import SILENT, Notices
@@ -51,9 +53,9 @@ from gatepost.stores.base import Store
 
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
-    apps, event_types, endpoints, endpoint_headers, endpoint_secrets, endpoint_stats, endpoint_example, messages,
-    message_batch, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics, captures, portal, audit,
-    health,
+    apps, event_types, endpoints, endpoint_headers, endpoint_secrets, endpoint_stats, endpoint_example, endpoint_try,
+    messages, message_batch, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics,
+    captures, portal, audit, health,
 )  # fmt: skip
 
 _DESCRIPTION: Final = """\
@@ -73,6 +75,7 @@ def create_api(
     notices: Notices = SILENT,
     cache: Storage | None = None,
     ingest: Ingest | None = None,
+    named: Mapping[str, DestinationDecl] = {},
 ) -> FastAPI:
     """The API over a store that is open when the first request comes. Start it through its lifespan, which makes the
     OpenAPI document.
@@ -80,6 +83,7 @@ def create_api(
     `deliveries` is told of what is sent again; without it that waits in the store. `guard` judges the addresses in
     endpoints' URLs; without it only public ones may be named. `access` gives the view of who may call that serves now,
     `notices` hears of keys. `cache` is what the caches of its routes share. `ingest` is the way in for messages.
+    `named` are the destinations that the configuration declares.
     """
 
     @asynccontextmanager
@@ -101,7 +105,9 @@ def create_api(
     api.add_middleware(Auditing, store=store)  # within the next one: an answer that is given again changes nothing
     api.add_middleware(Idempotency, clock=clock, store=store)
     api.state.callers = Callers(store, clock, access or (lambda: Access(stored=store.access)), notices)
-    api.state.context = Context(store, clock, guard or Guard(), deliveries, cache=cache, ingest=ingest)
+    api.state.context = Context(
+        store, clock, guard or Guard(), deliveries, cache=cache, ingest=ingest, destinations=named
+    )
     for module in NOUNS:
         # Not `include_router`: it makes every route anew at the first request, for 0.1 s in which nobody is served.
         api.router.routes += module.noun.routes

@@ -6,21 +6,21 @@ from ipaddress import ip_address
 from typing import Annotated, Any, NotRequired
 
 import msgspec
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import AliasChoices, Field
 from typing_extensions import TypedDict
 
 from gatepost import ids
-from gatepost.api import endpoint_headers, endpoint_secrets, pagination
+from gatepost.api import endpoint_headers, endpoint_secrets, endpoint_settings, pagination
 from gatepost.api.apps import named
 from gatepost.api.context import Context, Ctx, changeable
 from gatepost.api.encoding import answer, no_content
-from gatepost.api.errors import Fault, Unprocessable
+from gatepost.api.errors import ApiError, Fault, Unprocessable
 from gatepost.api.fields import (
     AppName,
     Channel,
     EndpointName,
-    EventType,
+    EventTypeOrPrefix,
     IdempotencyKey,
     In,
     Iterator,
@@ -37,6 +37,7 @@ from gatepost.errors import AddressRefused
 from gatepost.model import App, Endpoint, Secret
 from gatepost.net.guard import Guard
 from gatepost.net.url import parse_url
+from gatepost.policies.portal_token import PREFIX
 
 # Svix has had two names for each of these: both are read, both are shown.
 _TYPES = AliasChoices("eventTypes", "filterTypes")
@@ -44,8 +45,11 @@ _RATE = AliasChoices("throttleRate", "rateLimit")
 
 Url = Annotated[str, Field(min_length=1, max_length=65_536, examples=["https://example.com/webhook/"])]
 EventTypes = Annotated[
-    list[EventType] | None,
-    Field(validation_alias=_TYPES, description="Only messages of these types; every type if absent."),
+    list[EventTypeOrPrefix] | None,
+    Field(
+        validation_alias=_TYPES,
+        description="Only messages of these types; every type if absent. `order.*` is all that begin with `order.`.",
+    ),
 ]
 Channels = Annotated[
     list[Channel] | None,
@@ -65,6 +69,7 @@ class EndpointUpdate(In):
     version: Version = 1
     throttle_rate: RateLimit = None
     metadata: Metadata = Field(default_factory=dict)
+    settings: endpoint_settings.Settings = None
 
 
 class EndpointIn(EndpointUpdate):
@@ -84,6 +89,7 @@ class EndpointPatch(In):
     version: Version = 1
     throttle_rate: RateLimit = None
     metadata: Metadata = Field(default_factory=dict)
+    settings: endpoint_settings.Settings = None
 
 
 class EndpointOut(TypedDict):
@@ -101,6 +107,7 @@ class EndpointOut(TypedDict):
     channels: NotRequired[list[str]]
     throttleRate: NotRequired[int]
     rateLimit: NotRequired[int]
+    settings: NotRequired[dict[str, Any]]
 
 
 class ListResponse_EndpointOut_(TypedDict):
@@ -130,6 +137,9 @@ def document(endpoint: Endpoint) -> EndpointOut:
         out["channels"] = sorted(endpoint.channels)
     if endpoint.rate_limit is not None:
         out["throttleRate"] = out["rateLimit"] = endpoint.rate_limit
+    settings = endpoint_settings.shown(endpoint.settings)
+    if settings:
+        out["settings"] = settings
     return out
 
 
@@ -153,11 +163,11 @@ async def list_endpoints(
 
 @noun.post("", operation_id="v1.endpoint.create", status_code=201, response_model=EndpointOut)
 async def create(
-    context: Ctx, app_name: AppName, wanted: EndpointIn, idempotency_key: IdempotencyKey = None
+    context: Ctx, request: Request, app_name: AppName, wanted: EndpointIn, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create an endpoint."""
-    app = context.app(app_name)
-    return answer(document(await context.put_endpoint(_new(context, app, wanted, wanted.uid))), 201)
+    new = _new(context, context.app(app_name), wanted, wanted.uid, request)
+    return answer(document(await context.put_endpoint(new)), 201)
 
 
 @noun.get("/{endpoint_id}", operation_id="v1.endpoint.get", response_model=EndpointOut)
@@ -172,27 +182,33 @@ async def get(context: Ctx, app_name: AppName, name: EndpointName) -> Response:
     response_model=EndpointOut,
     responses={201: {"model": EndpointOut, "description": "There was none with this uid; now there is"}},
 )
-async def update(context: Ctx, app_name: AppName, name: EndpointName, wanted: EndpointUpdate) -> Response:
-    """Replace an endpoint (its secrets and headers stay), or create one under a uid that is free."""
+async def update(
+    context: Ctx, request: Request, app_name: AppName, name: EndpointName, wanted: EndpointUpdate
+) -> Response:
+    """Replace an endpoint (its secrets, headers and settings stay), or create one under a uid that is free."""
     async with context.changing(context.app(app_name)):
         app = context.app(app_name)
         endpoint = context.directory.endpoint(app.key, name)
         if endpoint is None:
-            new = _new(context, app, wanted, named(name, wanted.uid, "endpoint"))
+            new = _new(context, app, wanted, named(name, wanted.uid, "endpoint"), request)
             return answer(document(await context.put_endpoint(new)), 201)
         changeable(endpoint)
         check_url(wanted.url, context.guard)
-        changed = msgspec.structs.replace(endpoint, **_fields(wanted.model_dump()))
+        endpoint = with_settings(context, endpoint, wanted.settings, request)
+        changed = msgspec.structs.replace(endpoint, **_fields(wanted.model_dump(exclude={"settings"})))
         return answer(document(await context.put_endpoint(changed)))
 
 
 @noun.patch("/{endpoint_id}", operation_id="patch_endpoint", response_model=EndpointOut)
-async def patch(context: Ctx, app_name: AppName, name: EndpointName, wanted: EndpointPatch) -> Response:
+async def patch(
+    context: Ctx, request: Request, app_name: AppName, name: EndpointName, wanted: EndpointPatch
+) -> Response:
     """Change some of an endpoint's fields."""
     async with context.changing(context.app(app_name)):
         endpoint = context.endpoint(context.app(app_name), name)
         changeable(endpoint)
-        changes = wanted.model_dump(exclude_unset=True)
+        changes = wanted.model_dump(exclude_unset=True, exclude={"settings"})
+        endpoint = with_settings(context, endpoint, wanted.settings, request)
         if "url" in changes:
             check_url(wanted.url, context.guard)
         changed = msgspec.structs.replace(endpoint, **_fields(changes))
@@ -209,7 +225,7 @@ async def delete(context: Ctx, app_name: AppName, name: EndpointName) -> Respons
         return no_content()
 
 
-def check_url(url: str, guard: Guard) -> None:
+def check_url(url: str, guard: Guard, field: tuple[str, ...] = ("url",)) -> None:
     """Raises Unprocessable where the URL has not one reading, or names an address that may not be connected to.
 
     A name is only looked up when a webhook is sent, and checked again each time: what it resolves to may change.
@@ -223,19 +239,34 @@ def check_url(url: str, guard: Guard) -> None:
         guard.check(host)
     except AddressRefused as error:
         raise Unprocessable(
-            Fault(("body", "url"), f"{error}; allow its network in deliveries.allow_networks to send there")
+            Fault(("body", *field), f"{error}; allow its network in deliveries.allow_networks to send there")
         ) from None
     except ValueError as error:
-        raise Unprocessable(Fault(("body", "url"), str(error))) from None
+        raise Unprocessable(Fault(("body", *field), str(error))) from None
 
 
-def _new(context: Context, app: App, wanted: EndpointUpdate, uid: str | None) -> Endpoint:
+def with_settings(context: Context, endpoint: Endpoint, wanted: dict[str, Any] | None, request: Request) -> Endpoint:
+    """Raises Unprocessable, with every fault, and 403 where a portal's token names a destination: what the operator's
+    own systems are called is none of an app's people's business."""
+    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    if wanted and token.startswith(PREFIX.decode()) and not {"destination", "options"}.isdisjoint(wanted):
+        raise ApiError(403, "forbidden", "A portal's token cannot choose a destination.")
+    settings = endpoint_settings.changed(
+        endpoint.settings,
+        wanted,
+        check_url=lambda url: check_url(url, context.guard, ("settings", "auth", "token_url")),
+        destinations=context.destinations,
+    )
+    return endpoint if settings is endpoint.settings else msgspec.structs.replace(endpoint, settings=settings)
+
+
+def _new(context: Context, app: App, wanted: EndpointUpdate, uid: str | None, request: Request) -> Endpoint:
     check_url(wanted.url, context.guard)
     secret = headers = None
     if isinstance(wanted, EndpointIn):
         secret, headers = wanted.secret, wanted.headers
-    fields = _fields(wanted.model_dump(exclude={"secret", "headers", "url", "uid"}))
-    return Endpoint(
+    fields = _fields(wanted.model_dump(exclude={"secret", "headers", "url", "uid", "settings"}))
+    new = Endpoint(
         0,
         0,
         app.key,
@@ -245,6 +276,7 @@ def _new(context: Context, app: App, wanted: EndpointUpdate, uid: str | None) ->
         secrets=(Secret(endpoint_secrets.checked(secret)),),
         **fields,
     )
+    return with_settings(context, new, wanted.settings, request)
 
 
 def _fields(given: dict[str, Any]) -> dict[str, Any]:

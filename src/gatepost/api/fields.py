@@ -38,6 +38,11 @@ Uid: TypeAlias = Annotated[
 EventType: TypeAlias = Annotated[
     str, StringConstraints(min_length=1, max_length=256, pattern=NAME), Field(examples=["user.signup"])
 ]
+EventTypeOrPrefix: TypeAlias = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=r"^[a-zA-Z0-9\-_.]+$|^([a-zA-Z0-9\-_]+\.)+\*$"),
+    Field(examples=["user.signup", "user.*"]),
+]
 Channel: TypeAlias = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=CHANNEL), Field(examples=["/orders/12345"])
 ]
