@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ HEADINGS = {"nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy", "traefik":
 def main() -> None:
     argparse.ArgumentParser(description="Measure nothing: put the last figures into the documents.").parse_args()
     rows = _last("gateway")["rows"]
+    measured = {row["scenario"] for row in rows}
+    missing = [scenario.name for scenario in SCENARIOS if scenario.told and scenario.name not in measured]
+    if missing:
+        sys.exit(f"the last run of bench.gateway lacks rows, run it with --tables: {', '.join(missing)}")
     fill(ROOT / "README.md", "gateway", proxies(rows))
     fill(ROOT / "docs" / "performance.md", "policies on the wire", on_the_wire(rows))
     fill(ROOT / "docs" / "performance.md", "each policy", each_policy(_last("policies")))
