@@ -28,7 +28,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 # Paths that the contract does not have, and that refuse as it does.
-ADDED = re.compile(r"/analytics/|/background-task|/(?:replay-missing|bulk-replay|skip|try)$|/msg/batch$|/v1/msg$|/poller/")
+ADDED = re.compile(
+    r"/analytics/|/background-task|/(?:replay-missing|bulk-replay|skip|try)$|/msg/batch$|/v1/msg$|/poller/"
+)
 
 ENDPOINT: dict[str, Any] = {
     "url": URL,
