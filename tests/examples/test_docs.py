@@ -107,7 +107,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 def test_the_table_of_contents_has_every_page() -> None:
     contents = (ROOT / "docs" / "README.md").read_text()
     pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
-    assert sorted(page for page in pages if f"({page})" not in contents) == []
+    assert sorted(page for page in pages if contents.count(f"({page})") != 1) == []  # each once
 
 
 def test_the_map_has_every_package_and_every_policy() -> None:

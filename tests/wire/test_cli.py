@@ -251,7 +251,8 @@ routes:
 
 def test_a_fault_of_a_policy_names_its_setting(gatepost: Run, tmp_path: Path) -> None:
     limit = "rate_limit: {limit: 1, window: 1m, by: requst.path}"
-    text = f'services: {{s: {{targets: ["http://h"]}}}}\nroutes:\n  a: {{match: {{path: /x}}, service: s, policies: [{limit}]}}\n'
+    route = f"{{match: {{path: /x}}, service: s, policies: [{limit}]}}"
+    text = f'services: {{s: {{targets: ["http://h"]}}}}\nroutes:\n  a: {route}\n'
     line = gatepost("check", write(tmp_path, text)).one_line()
     assert "line 3: routes.a.policies[0].rate_limit.by: at character 7: there is no `requst.path`" in line
 
