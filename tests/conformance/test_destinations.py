@@ -383,8 +383,8 @@ class TestCommand:
 
     async def test_one_that_hangs_is_ended_with_all_that_it_started(self, tmp_path: Path) -> None:
         pid = tmp_path / "pid"
-        result = await self.run("/bin/sh", "-c", f"sleep 600 & echo $! > {pid}; wait", timeout=0.3)
-        assert result.error == "not done within 0.3 s"
+        result = await self.run("/bin/sh", "-c", f"sleep 600 & echo $! > {pid}; wait", timeout=2.0)
+        assert result.error == "not done within 2 s"
         try:
             child = os.pidfd_open(int(pid.read_text()))
         except ProcessLookupError:
