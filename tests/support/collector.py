@@ -43,7 +43,7 @@ class Collector:
 
     async def until(self, true: Callable[[], bool], what: str) -> None:
         async with self._changed:
-            await soon(self._changed.wait_for(true), what)
+            await soon(self._changed.wait_for(true), what, 20)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

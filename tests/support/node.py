@@ -166,7 +166,7 @@ class Node:
             if data:
                 head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(data)
             client.send(head + b"\r\n" + data)
-            return await client.response(method)
+            return await client.response(method, 30.0)  # its first call loads the API
 
     async def api(self, method: str, path: str, body: Any = None, *, expect: int = 200) -> Any:
         """One call of the control API as the administrator: its JSON, decoded."""

@@ -79,6 +79,12 @@ async def test_what_the_store_cannot_write_is_dropped_and_told_of(tmp_path: Path
     await keeper.drop()
     assert await store.capture(kept.id) is None
 
+    for _ in range(5):
+        pass_one(a_policy(captures))
+    await keeper.flush()
+    await CaptureKeeper(store, captures, Kept(most=2), clock).drop()
+    assert len(await store.list_captures(route=None, low=0, high=1_000, before=None, limit=10)) == 2
+
     await store.close()
     pass_one(a_policy(captures))
     with log.recorded() as events:
