@@ -53,8 +53,11 @@ class PostgresServer:
             time.sleep(0.02)  # nothing tells from outside that a server is ready
 
     def _start(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        setpriv = shutil.which("setpriv")
         return subprocess.Popen(
             [
+                # Where the tests are killed, nobody would end their server: the kernel does.
+                *([setpriv, "--pdeathsig", "QUIT"] if setpriv else []),
                 *(self._binaries / "postgres", "-D", self.folder / "data", "-k", self.folder, "-p", str(self.port)),
                 *("-c", "listen_addresses=", "-c", "max_connections=200", "-c", "shared_buffers=64MB"),
             ],
