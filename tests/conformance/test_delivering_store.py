@@ -151,3 +151,20 @@ async def test_tasks_are_listed_in_pages(store: Store) -> None:
     await store.delete_endpoint(endpoint.key)
     with pytest.raises(LookupError):
         await store.new_task(a_task(endpoint))
+
+
+async def test_a_batch_is_kept_until_it_is_split(life: StoreUnderTest, store: Store) -> None:
+    app, [endpoint] = await an_app(store)
+    outcomes = await accepted_all(store, [a_message(app, [endpoint]) for _ in range(2)])
+    ids = [outcome.id for outcome in outcomes]  # type: ignore[union-attr]
+    for message in ids:
+        failed = an_attempt(message, endpoint, state=State.PENDING, due=2e9)
+        failed.batch = ids[0]
+        assert await completed(store, failed)
+    store = await life.reopen(store)
+    assert [(d.message, d.batch) for d in await store.due(endpoint.key, 2e9, 10)] == [(m, ids[0]) for m in ids]
+    await completed(store, an_attempt(ids[0], endpoint, state=State.PENDING, due=2e9))  # says nothing: it stays
+    alone = an_attempt(ids[1], endpoint, state=State.PENDING, due=2e9)
+    alone.batch = 0
+    await completed(store, alone)
+    assert [d.batch for d in await store.due(endpoint.key, 2e9, 10)] == [ids[0], 0]

@@ -7,6 +7,9 @@
 
 - `engine.py`: `Deliveries`, the owner of all below and the only part that knows the store, the clock and the loop.
 - `lane.py`: what memory holds of one endpoint's deliveries, and how many may be in flight.
+- `order.py`: the part of a lane that goes one after another. `batches.py`: several messages in one request.
+- `pace.py`, `backpressure.py`, `health.py`: how fast, what receivers say about that, and which of them are given up.
+- `replays.py`: sending again in the background. `reports.py`: what the engine has to tell.
 - `turns.py`: which lane may send next.
 - `agenda.py`: when to look at the store for what is due again.
 - `schedule.py`, `attempt.py`: what comes of a try.

@@ -19,8 +19,9 @@ from gatepost.config.schema import Deliveries as Settings
 from gatepost.deliveries.agenda import Agenda
 from gatepost.deliveries.attempt import Attempts, cancelled, expired, late
 from gatepost.deliveries.backpressure import GONE, OVERLOADED, pause_of, rest_after
+from gatepost.deliveries.batches import Together
 from gatepost.deliveries.health import Health
-from gatepost.deliveries.lane import Lane, split_due
+from gatepost.deliveries.lane import Lane, split_due, whole_batches
 from gatepost.deliveries.order import Order
 from gatepost.deliveries.pace import Pace
 from gatepost.deliveries.payloads import Payload, Payloads
@@ -280,6 +281,7 @@ class Deliveries:
     def _dress(self, lane: Lane, endpoint: Endpoint) -> None:
         """Give a lane what its endpoint's settings say."""
         lane.limit(endpoint.settings.concurrency or self._concurrency)
+        lane.batching = endpoint.settings.batch
         rate = endpoint.rate_limit
         if not rate:
             lane.pace = None
@@ -383,6 +385,8 @@ class Deliveries:
             raise
         now = self._clock.now()
         due, whole, later = split_due(rows, now, limit)
+        if not whole:
+            due = whole_batches(due)
         self.held += lane.read_done(due, whole=whole)
         if later is not None and lane.endpoint in self._endpoints:
             self._agenda.note(lane.endpoint, max(later, now + READ_GAP))
@@ -459,7 +463,7 @@ class Deliveries:
                 self._rests.note(key, lane.rest_until)
                 continue
             lane.resting = False
-            self._turns.join(lane)
+            self._turns.join(lane)  # what gathered goes, too
             self._plan_read(lane)
             self._close_if_idle(lane)
         self._set_rest_timer()
@@ -585,9 +589,15 @@ class Deliveries:
             if lane.paced and not self._in_time(lane):
                 turns.left(probe)
                 continue
+            if lane.batching is not None and self._gathers(lane):
+                turns.left(probe)
+                continue
             message, tries = lane.take()
             job = _Job(self, lane, message, tries, probe)
             self._jobs.add(job)
+            if lane.batching is not None and (along := lane.take_along(message)):
+                self._send_together(job, along)
+                continue
             payload = self._payloads.get(message)
             if payload is not None:
                 job.send(payload)
@@ -595,6 +605,72 @@ class Deliveries:
                 self._payloads.want(message, job.send)
             if lane.sendable:
                 turns.join(lane)
+
+    # batches
+
+    def _gathers(self, lane: Lane) -> bool:
+        """Whether this lane waits for more messages to go together with those that it has."""
+        assert lane.batching is not None
+        now = self._clock.monotonic()
+        if lane.enough or (lane.gathering is not None and now >= lane.gathering):
+            lane.gathering = None
+            return False
+        if lane.gathering is None:
+            lane.gathering = now + lane.batching.wait
+            self._rests.note(lane.endpoint, lane.gathering)
+            self._set_rest_timer()
+        return True
+
+    def _send_together(self, leader: _Job, along: Sequence[tuple[int, int]]) -> None:
+        jobs = [leader]
+        for message, tries in along:
+            job = _Job(self, leader.lane, message, tries, leader.probe)
+            job.follows = True
+            self._jobs.add(job)
+            jobs.append(job)
+        Together(self, jobs).begin()
+        self._turns.join(leader.lane)
+
+    def _put_back(self, jobs: Sequence[_Job]) -> None:
+        """They do not fit: they go with the next ones."""
+        for job in reversed(jobs):
+            self._jobs.discard(job)
+            job.lane.ready.appendleft((job.message, job.tries))
+        self._turns.join(jobs[0].lane)
+        self._pump()
+
+    def _end_alone(self, job: _Job, shape: Shape) -> None:
+        """It cannot go with the others: its payload is gone, or cannot be shaped, or is not wanted."""
+        now = self._clock.now()
+        if job.gone:
+            self._record(job, expired(job.message, job.endpoint, job.tries, now))
+            return
+        try:
+            shape.part(job.payload)
+        except Unwanted as error:
+            reason = str(error)
+            self._record(job, cancelled(job.message, job.endpoint, job.tries, now, job.payload.event_type, reason))
+        except ShapeError as error:
+            self.failed += 1
+            result = Result(0, b"", str(error), now, 0.0)
+            manual, since = job.message in job.lane.manual, job.lane.since.get(job.message)
+            self._record(
+                job,
+                self._attempts.completion(
+                    job.message, job.endpoint, job.tries, job.payload, result, manual=manual, since=since
+                ),
+            )
+
+    def _abandon_all(self, jobs: Sequence[_Job]) -> None:
+        lane = jobs[0].lane
+        for job in jobs:
+            self._abandon(job)
+        if not lane.paused:
+            lane.overdue = True
+            self._plan_read(lane)
+        self._pump()
+
+    # one at a time
 
     def _sender(self, key: int) -> Sender:
         sender = self._senders.get(key)
@@ -626,10 +702,21 @@ class Deliveries:
 
     def _finished(self, job: _Job, completion: Completion, *, ok: bool) -> None:
         lane = job.lane
-        self._turns.left(job.probe)
+        if not job.follows:
+            self._over(lane, job.probe, ok=ok)
+        self._record(job, completion)
+        self._go_on(lane)
+
+    def _over(self, lane: Lane, probe: bool, *, ok: bool) -> None:
+        """A request is."""
+        self._turns.left(probe)
         lane.finished(ok=ok)
+
+    def _record(self, job: _Job, completion: Completion) -> None:
         job.completion = completion
         self._store.complete(completion, job.committed)
+
+    def _go_on(self, lane: Lane) -> None:
         if lane.sendable:
             self._turns.join(lane)
         if lane.spilled or lane.overdue:
@@ -638,8 +725,9 @@ class Deliveries:
 
     def _abandon(self, job: _Job) -> None:
         """Nothing was made of it, or nobody wants to know: it stays as it is on disk."""
-        self._turns.left(job.probe)
-        job.lane.abandoned()
+        if not job.follows:
+            self._turns.left(job.probe)
+            job.lane.abandoned()
         self._forget(job)
 
     def _committed(self, job: _Job, completion: Completion) -> None:
@@ -772,7 +860,8 @@ class _Job:
     """One delivery, from its turn until its completion is on disk."""
 
     __slots__ = (
-        "completion", "endpoint", "engine", "lane", "message", "payload", "probe", "sending", "shaped", "tries",
+        "completion", "endpoint", "engine", "follows", "gone", "lane", "message", "payload", "probe",
+        "sending", "shaped", "tries",
     )  # fmt: skip
 
     endpoint: Endpoint  # as it was when the try began
@@ -784,6 +873,8 @@ class _Job:
         self.message = message
         self.tries = tries
         self.probe = probe
+        self.follows = False  # it goes in another one's request
+        self.gone = False  # its payload is
         self.sending: Sending | None = None
         self.shaped: bytes | None = None  # None: the payload goes as it came
         self.completion: Completion | None = None

@@ -21,7 +21,7 @@ from typing import Final
 
 from gatepost.deliveries.order import Order
 from gatepost.deliveries.pace import Pace
-from gatepost.model import Delivery
+from gatepost.model import Batching, Delivery
 
 FIRST_WINDOW: Final = 4  # requests under way to an endpoint of which nothing is known yet
 WATERMARK: Final = 64  # ready keys at or below which a lane is filled again
@@ -40,7 +40,10 @@ class Lane:
         "_missed",
         "_window_limit",
         "backlog",
+        "batch_of",
+        "batching",
         "endpoint",
+        "gathering",
         "held",
         "in_flight",
         "manual",
@@ -84,6 +87,9 @@ class Lane:
         self.reserved = False  # a place at that pace is this lane's
         self.resting = False  # until its place comes, or because the receiver is overloaded
         self.rest_until = 0.0  # monotonic seconds
+        self.batching: Batching | None = None  # the endpoint gets several messages in one request
+        self.batch_of: dict[int, int] = {}  # of messages that have one, the batch's number; 0: goes alone
+        self.gathering: float | None = None  # monotonic seconds until which it waits for more to go together
         self.backlog = False  # that it spilled was told
         self.strain = 0  # signs of overload in a row
         self._window_limit = concurrency
@@ -113,6 +119,7 @@ class Lane:
         self.held.add(message)
         self.manual.add(message)
         self.since[message] = since
+        self.batch_of[message] = 0
         self.ready.appendleft((message, tries))
         return True
 
@@ -126,6 +133,32 @@ class Lane:
         """The next (message, tries), now in flight. Only while `sendable`."""
         self.in_flight += 1
         return self.ready.popleft()
+
+    def take_along(self, first: int) -> list[tuple[int, int]]:
+        """Of what is ready, whatever goes in one request with `first`, which was taken."""
+        number = self.batch_of.get(first)
+        if self.batching is None or number == 0 or first in self.manual or (self.order and first in self.order):
+            return []
+        most = self.batching.messages - 1 if number is None else len(self.ready)
+        along: list[tuple[int, int]] = []
+        rest: deque[tuple[int, int]] = deque()
+        for message, tries in self.ready:
+            same = self.batch_of.get(message) == number and message not in self.manual
+            if same and len(along) < most and not (self.order and message in self.order):
+                along.append((message, tries))
+            else:
+                rest.append((message, tries))
+        self.ready = rest
+        return along
+
+    @property
+    def enough(self) -> bool:
+        """There is something that need not wait for more: a whole batch, or what has its batch already."""
+        ready, batching = self.ready, self.batching
+        if batching is None or len(ready) >= batching.messages:
+            return True
+        head = ready[0][0]
+        return head in self.batch_of or head in self.manual or (self.order is not None and head in self.order)
 
     def finished(self, *, ok: bool) -> None:
         """A try that was in flight ended; what came of it is not on disk yet."""
@@ -246,18 +279,33 @@ class Lane:
             self.manual.add(message)
         if delivery.since is not None:
             self.since[message] = delivery.since
+        if delivery.batch is not None:
+            self.batch_of[message] = delivery.batch
 
     def _let_go(self, message: int) -> None:
         self.held.discard(message)
         self.manual.discard(message)
         if self.since:
             self.since.pop(message, None)
+        if self.batch_of:
+            self.batch_of.pop(message, None)
         if self.order is not None:
             self.order.released(message)
 
     def _give_back(self, messages: Iterable[int]) -> None:
         for message in messages:
             self._let_go(message)
+
+
+def whole_batches(due: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Of a read that ended before the last row: without the batch that it may have cut in two."""
+    last = due[-1].batch if due else None
+    if not last:
+        return due
+    end = len(due)
+    while end and due[end - 1].batch == last:
+        end -= 1
+    return due[:end] if end else due
 
 
 def split_due(deliveries: Sequence[Delivery], now: float, limit: int) -> tuple[Sequence[Delivery], bool, float | None]:

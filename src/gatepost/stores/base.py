@@ -95,6 +95,7 @@ class Completion(msgspec.Struct):
     # None: the endpoint sends payloads as they came. Otherwise what its transform made, kept while PENDING and dropped
     # after; empty where it failed, so that there is nothing to keep.
     shaped: bytes | None = None
+    batch: int | None = None  # what is stored as its batch; None: as it was
     id: int = 0  # of its attempt; the store sets it when it is handed in
 
 

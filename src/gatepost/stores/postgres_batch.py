@@ -184,6 +184,9 @@ class Batch:
                 ]
             ),
         )
+        batched = [(c.attempt.app, m, endpoint, c.batch) for (m, endpoint), c in moves.items() if c.batch is not None]
+        if batched:
+            await execute(_SQL["set_batches"], *_columns(batched))
         await keep_or_drop(execute, moves.values())
         await execute(
             _SQL["insert_attempts"],

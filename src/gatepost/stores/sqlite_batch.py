@@ -111,8 +111,20 @@ class Batch:
     """One transaction's rows."""
 
     __slots__ = (
-        "_attempts", "_channels", "_deliveries", "_execute", "_memory", "_messages", "_moves", "_ordered",
-        "accepted", "auto_keys", "connection", "gone", "now",
+        "_attempts",
+        "_batched",
+        "_channels",
+        "_deliveries",
+        "_execute",
+        "_memory",
+        "_messages",
+        "_moves",
+        "_ordered",
+        "accepted",
+        "auto_keys",
+        "connection",
+        "gone",
+        "now",
     )  # fmt: skip
 
     def __init__(self, connection: apsw.Connection, memory: Memory, now: float) -> None:
@@ -126,6 +138,7 @@ class Batch:
         self._messages: list[Any] = []
         self._deliveries: list[Any] = []
         self._ordered: list[Any] = []
+        self._batched: list[tuple[int, int, int]] = []
         self._moves: list[Any] = []
         self._attempts: list[Any] = []
         self._channels: list[Any] = []
@@ -188,6 +201,8 @@ class Batch:
         if attempt.endpoint in self._memory.gone and state is State.PENDING:
             state, due = State.CANCELLED, None
         self._moves += (attempt.message, attempt.endpoint, int(state), completion.tries, due)
+        if completion.batch is not None:
+            self._batched.append((completion.batch, attempt.message, attempt.endpoint))
         if completion.shaped is not None:
             keep_or_drop(self._execute, attempt.endpoint, attempt.message, state, completion.shaped)
         error = attempt.error
@@ -221,6 +236,9 @@ class Batch:
             if values:
                 bulk.run(execute, values)
                 values.clear()
+        if self._batched:
+            self.connection.executemany(_SQL["set_batch"], self._batched)
+            self._batched.clear()
 
     def _repeated(self, message: NewMessage, key: str) -> Repeated | None:
         app, digest = message.app, message.body_digest

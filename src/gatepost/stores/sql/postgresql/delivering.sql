@@ -67,3 +67,8 @@ SELECT document FROM task WHERE running ORDER BY id;
 -- name: list_tasks
 SELECT id, document FROM task WHERE id BETWEEN $1 AND $2 AND ($3::int IS NULL OR endpoint = $3::int)
 ORDER BY id {order} LIMIT $4;
+
+-- name: set_batches
+UPDATE delivery AS d SET batch = b.batch
+FROM unnest($1::int[], $2::bigint[], $3::int[], $4::bigint[]) AS b (app, message, endpoint, batch)
+WHERE d.app = b.app AND d.message = b.message AND d.endpoint = b.endpoint;

@@ -64,3 +64,6 @@ SELECT document FROM task INDEXED BY task_running WHERE running = 1 ORDER BY id;
 -- name: list_tasks
 SELECT id, document FROM task WHERE id BETWEEN :low AND :high AND (:endpoint IS NULL OR endpoint = :endpoint)
 ORDER BY id {order} LIMIT :limit;
+
+-- name: set_batch
+UPDATE delivery SET batch = ? WHERE message = ? AND endpoint = ?;
