@@ -32,6 +32,7 @@ from gatepost.api import (
     message_batch,
     messages,
     plans,
+    poller,
     portal,
     problems,
 )
@@ -54,7 +55,7 @@ from gatepost.stores.base import Store
 # The order of the docs page. Each has its routes in `noun`.
 NOUNS: Final = (
     apps, event_types, endpoints, endpoint_headers, endpoint_secrets, endpoint_stats, endpoint_example, endpoint_try,
-    messages, message_batch, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics,
+    messages, message_batch, poller, attempts, destinations, background_tasks, consumers, keys, plans, cache, analytics,
     captures, portal, audit, health,
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ from gatepost.stores.captures import CaptureStore
 from gatepost.stores.control import ControlStore
 from gatepost.stores.delivering import DeliveringStore
 from gatepost.stores.directory import Directory
+from gatepost.stores.following import FollowingStore
 from gatepost.stores.keeping import KeepingStore
 from gatepost.stores.lanes import Lanes
 from gatepost.stores.shaped import ShapedStore
@@ -191,8 +192,8 @@ class AccessStore(Protocol):
 
 
 class Store(
-    AccessStore, AnalyticsStore, AuditStore, CaptureStore, ControlStore, DeliveringStore, KeepingStore, ShapedStore,
-    Protocol,
+    AccessStore, AnalyticsStore, AuditStore, CaptureStore, ControlStore, DeliveringStore, FollowingStore,
+    KeepingStore, ShapedStore, Protocol,
 ):  # fmt: skip
     directory: Directory
     shared: bool  # other nodes write too

@@ -32,6 +32,7 @@ from gatepost.stores.postgres_control import PostgresControl, follow_event_types
 from gatepost.stores.postgres_delivering import PostgresDelivering
 from gatepost.stores.postgres_files import Address, check_server, migrate
 from gatepost.stores.postgres_follow import Follower
+from gatepost.stores.postgres_following import PostgresFollowing
 from gatepost.stores.postgres_keeping import PostgresKeeping
 from gatepost.stores.postgres_nodes import Membership
 from gatepost.stores.postgres_objects import (
@@ -58,7 +59,7 @@ _SQL: Final = queries("postgresql")
 
 class PostgresStore(
     PostgresAudit, GroupCommit, PostgresAccess, PostgresAnalytics, PostgresCaptures, PostgresControl,
-    PostgresDelivering, PostgresKeeping, PostgresShaped,
+    PostgresDelivering, PostgresFollowing, PostgresKeeping, PostgresShaped,
 ):  # fmt: skip
     """The store contract (`base.py`) over one database. All calls come from the loop that ran `open`.
 

@@ -30,6 +30,7 @@ from gatepost.stores.sqlite_captures import SqliteCaptures
 from gatepost.stores.sqlite_control import SqliteControl
 from gatepost.stores.sqlite_delivering import SqliteDelivering
 from gatepost.stores.sqlite_files import Lock
+from gatepost.stores.sqlite_following import SqliteFollowing
 from gatepost.stores.sqlite_keeping import SqliteKeeping
 from gatepost.stores.sqlite_objects import delete_app, delete_endpoint, put_app, put_endpoint, resend
 from gatepost.stores.sqlite_reader import Readers, list_attempts, list_messages, messages_by_id
@@ -51,7 +52,7 @@ def exit_at_once(reason: str) -> None:
 
 class SqliteStore(
     SqliteAudit, GroupCommit, SqliteAccess, SqliteAnalytics, SqliteCaptures, SqliteControl,
-    SqliteDelivering, SqliteKeeping, SqliteShaped,
+    SqliteDelivering, SqliteFollowing, SqliteKeeping, SqliteShaped,
 ):  # fmt: skip
     """The store contract (`base.py`) over one database file. All calls come from the loop that ran `open`.
 

@@ -322,3 +322,11 @@ CREATE TABLE capture (
     status integer NOT NULL,
     document bytea NOT NULL                 -- JSON
 );
+
+-- How far those got who read along.
+CREATE TABLE poller (
+    app integer NOT NULL,
+    name text NOT NULL,
+    position text NOT NULL,                 -- as `follow` gave it
+    PRIMARY KEY (app, name)
+);

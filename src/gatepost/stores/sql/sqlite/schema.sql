@@ -285,6 +285,14 @@ CREATE TABLE capture (
     document BLOB NOT NULL                  -- JSON
 );
 
+-- How far those got who read along.
+CREATE TABLE poller (
+    app INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    position TEXT NOT NULL,                 -- as `follow` gave it
+    PRIMARY KEY (app, name)
+) WITHOUT ROWID;
+
 -- What the probe writes while the disk refuses; always empty.
 CREATE TABLE probe (
     filler BLOB
