@@ -56,7 +56,7 @@ class Api:
         self.session = requests.Session()
         self.session.trust_env = False
         self.login = {"Authorization": f"Bearer {node.token}"}
-        document = self.session.get(f"{self.url}/api/v1/openapi.json", timeout=10).json()
+        document = self.session.get(f"{self.url}/api/v1/openapi.json", timeout=60).json()
         del document["security"]  # every question here is the administrator's; a test of its own asks without the token
         self.schema: Any = schemathesis.openapi.from_dict(document)
         self.key = ""
@@ -68,8 +68,8 @@ class Api:
 
     def make(self) -> None:
         for path, document in THERE.items():
-            self.session.post(self.url + path, json=document, headers=self.login, timeout=10)
-        made = self.session.post(f"{self.url}/api/v1/consumer/partner/key", json={}, headers=self.login, timeout=10)
+            self.session.post(self.url + path, json=document, headers=self.login, timeout=60)
+        made = self.session.post(f"{self.url}/api/v1/consumer/partner/key", json={}, headers=self.login, timeout=60)
         self.key = made.json()["id"]
 
     def known(self) -> dict[str, str]:
@@ -96,7 +96,7 @@ class Api:
         )
         @given(st.one_of(strategies))
         def ask(case: Case[Any]) -> None:
-            answer = case.call(base_url=self.url, session=self.session, headers=self.login, timeout=10)
+            answer = case.call(base_url=self.url, session=self.session, headers=self.login, timeout=60)
             if answer.status_code in ENGINE:
                 assert answer.headers["content-type"] == ["application/problem+json"]
             else:
@@ -131,7 +131,7 @@ async def test_nothing_is_answered_without_the_token(api: Api) -> None:
         path = operation.path.replace("{", "").replace("}", "")
         for headers in ({}, {"Authorization": "Bearer gp_admin_" + "x" * 43}):
             answer = await asyncio.to_thread(
-                requests.request, operation.method, api.url + path, headers=headers, timeout=10
+                requests.request, operation.method, api.url + path, headers=headers, timeout=60
             )
             assert answer.status_code == 401, operation.label
             assert answer.headers["content-type"] == "application/problem+json"
