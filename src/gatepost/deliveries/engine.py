@@ -261,6 +261,8 @@ class Deliveries:
             lane = self._lanes.get(key) or self._open(key)
             if lane is not None:
                 lane.overdue = True
+                if lane.order is not None:
+                    lane.order.news = True
                 self._plan_read(lane)
         self._set_timer()
 

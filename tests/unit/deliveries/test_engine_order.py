@@ -256,3 +256,13 @@ async def test_a_replay_is_narrowed_and_goes_on_after_a_restart(node: Delivering
     assert found is not None
     assert (found.state, found.done) == ("finished", 1_200)
     assert len(messages) == 1_200
+
+
+async def test_a_retry_in_order_comes_on_time_while_its_lane_is_busy(node: DeliveringNode) -> None:
+    app, _ = await a_line(node, "payload.customer")
+    node.destination.script = lambda t: 500 if b'"a"' in t.body else None
+    failing, _ = await publish(node, app, "ab")
+    await node.until(lambda: len(node.destination.open) == 1 and len(node.engine._jobs) == 1)
+    node.clock.advance(5.1)
+    node.engine.wake()
+    await node.until(lambda: node.sent()[text(failing)] == 2)
