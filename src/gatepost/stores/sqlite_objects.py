@@ -47,7 +47,8 @@ def put_endpoint(batch: Batch, endpoint: Endpoint, identifier: int, now: float, 
     e = endpoint
     event_types, channels = names_or_null(e.event_types), names_or_null(e.channels)
     plain = Columns(to_json(e.headers), to_json(e.secrets), to_json(e.settings))
-    headers, secrets, settings = sealed(sealer, identifier, plain)
+    bound_to = execute(_SQL["id_of_endpoint"], (e.key,)).get if e.key else identifier
+    headers, secrets, settings = sealed(sealer, bound_to, plain)
     metadata = to_json(e.metadata)
     try:
         if e.key == 0:

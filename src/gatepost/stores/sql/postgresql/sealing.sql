@@ -19,3 +19,7 @@ UPDATE endpoint SET headers = $2, secrets = $3, settings = $4 WHERE key = $1;
 -- name: drop_answers
 -- Kept for twelve hours at most, and sealed under the key that goes.
 DELETE FROM answer;
+
+-- name: id_of_endpoint
+-- What its values are bound to, whatever a caller says.
+SELECT id FROM endpoint WHERE key = $1;

@@ -18,3 +18,7 @@ UPDATE endpoint SET headers = ?, secrets = ?, settings = ? WHERE key = ?;
 -- name: drop_answers
 -- Kept for twelve hours at most, and sealed under the key that goes.
 DELETE FROM answer;
+
+-- name: id_of_endpoint
+-- What its values are bound to, whatever a caller says.
+SELECT id FROM endpoint WHERE key = ?;
