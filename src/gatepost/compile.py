@@ -26,7 +26,9 @@ from gatepost.events.emission import Rule, RuleError, compile_rule
 from gatepost.events.emit import Emitter
 from gatepost.events.ingest import Ingest
 from gatepost.events.journal import Journal
+from gatepost.events.rules import wrong_channel, wrong_event_type
 from gatepost.exchange import Exchange, Handler, Policy, Route
+from gatepost.model import Secret
 from gatepost.named import make_importable
 from gatepost.net.addresses import Networks
 from gatepost.net.certificates import Certificates
@@ -43,6 +45,7 @@ from gatepost.realtime.auth import faults_of
 from gatepost.server.errors import ErrorTemplate, ErrorTemplates
 from gatepost.server.gate import Snapshot
 from gatepost.server.routing import Router
+from gatepost.signatures import STANDARD_WEBHOOKS
 from gatepost.stores.access import Access, StoredAccess
 from gatepost.upstream import tls as upstream_tls
 from gatepost.upstream.applications import Application, Mounted
@@ -144,6 +147,7 @@ def compile_traffic(
     _ties(router, faults)
     errors = _errors(config, faults)
     _telemetry(config, faults)
+    _endpoints(config, faults)
     faults.raise_any()
     snapshot = Snapshot(router, config.limits, trusted(config), errors)
     return Traffic(snapshot, upstreams, surroundings.access, applications)
@@ -173,6 +177,7 @@ def check(file: str, loaded: Loaded) -> Router[str]:
     _ties(router, faults)
     _errors(config, faults)
     _telemetry(config, faults)
+    _endpoints(config, faults)
     faults.raise_any()
     return router
 
@@ -396,6 +401,24 @@ def _listener_tls(name: str, listener: schema.Listener, faults: Faults) -> None:
         Certificates(listener.tls)
     except GatepostError as error:
         faults.add(f"listen.{name}.tls", error)
+
+
+def _endpoints(config: Config, faults: Faults) -> None:
+    """What is declared of apps, by the rules that the API has too."""
+    for app, decl in config.apps.items():
+        for place, endpoint in enumerate(decl.endpoints):
+            path = f"apps.{app}.endpoints[{place}]"
+            for n, event_type in enumerate(endpoint.event_types or ()):
+                if wrong := wrong_event_type(event_type.removesuffix(".*")):
+                    faults.add(f"{path}.event_types[{n}]", wrong)
+            for n, channel in enumerate(endpoint.channels or ()):
+                if wrong := wrong_channel(channel):
+                    faults.add(f"{path}.channels[{n}]", wrong)
+            if endpoint.secret is not None:
+                try:
+                    STANDARD_WEBHOOKS.signer([Secret(str(endpoint.secret))])
+                except GatepostError as error:
+                    faults.add(f"{path}.secret", error)
 
 
 def _errors(config: Config, faults: Faults) -> ErrorTemplates | None:

@@ -257,6 +257,21 @@ def test_a_fault_of_a_policy_names_its_setting(gatepost: Run, tmp_path: Path) ->
     assert "line 3: routes.a.policies[0].rate_limit.by: at character 7: there is no `requst.path`" in line
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('event_types: ["order.*", "order created"]', "event_types[1]: must be "),
+        ('channels: ["/orders/*"]', "channels[0]: must be "),
+        ('secret: "hunter2"', "secret: "),
+    ],
+)
+def test_an_endpoint_that_could_never_work_is_a_fault(gatepost: Run, tmp_path: Path, setting: str, says: str) -> None:
+    endpoint = f'{{url: "https://p.example/h", uid: p, {setting}}}'
+    line = gatepost("check", write(tmp_path, f"apps:\n  a: {{endpoints: [{endpoint}]}}\n")).one_line()
+    assert f"line 2: apps.a.endpoints[0].{says}" in line
+    assert "hunter2" not in line
+
+
 def test_a_key_that_does_not_belong_to_its_certificate_is_found(gatepost: Run, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     cert, key = authority.issue("a.example")[0], authority.issue("b.example")[1]
