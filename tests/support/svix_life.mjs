@@ -72,12 +72,12 @@ status = 200;
 const task = await svix.endpoint.recover("npm", "main", { since: new Date(Date.now() - 60_000) });
 const recovered = await received(3);
 for (const each of [before, secret]) new Webhook(each).verify(recovered.body, recovered.headers);
-await svix.messageAttempt.resend("npm", "first", "main");
-await received(4);
 const stats = await until(async () => {
   const found = await svix.endpoint.getStats("npm", "main");
   return found.success === 1 && found;
 });
+await svix.messageAttempt.resend("npm", "first", "main");
+await received(4);
 const done = await until(async () => {
   const found = await svix.backgroundTask.get(task.id);
   return found.status === "finished" && found;

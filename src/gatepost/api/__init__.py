@@ -5,7 +5,8 @@ The webhook part speaks Svix's contract: same paths, fields, iterators and error
 
 - `control.py`: `create_api`, the FastAPI application. `late.py` loads it when it is first asked for; `paths.py` holds
   what the listener must know before.
-- One file a noun: `apps.py`, `endpoints.py` (with `endpoint_headers.py`, `endpoint_secrets.py`), `messages.py`,
+- One file a noun: `apps.py`, `event_types.py`, `endpoints.py` (with `endpoint_settings.py` and the other `endpoint_…`),
+  `messages.py`, `message_batch.py`, `poller.py`, `background_tasks.py`, `portal.py` (and its `portal_page.py`),
   `attempts.py`, `destinations.py` (what a message was sent to, what an endpoint was sent), `health.py`.
 - Who calls the gateway: `consumers.py`, `keys.py`, `plans.py`, with `callers.py` (what they share) and `problems.py`
   (their refusals, which are problem documents).
