@@ -28,7 +28,8 @@ _vfs_names = itertools.count()
 
 class FaultyDisk:
     """Every file of SQLite passes here while `installed`: `full`, `read_only`, `fsync_fails` and `fsync_fails_on` ("db"
-    or "wal") make it refuse, a cleared `syncing` makes every fsync wait, `trace` keeps the order of writes and syncs."""
+    or "wal") make it refuse, a cleared `syncing` makes every fsync wait, `trace` keeps the order of writes and
+    syncs."""
 
     def __init__(self) -> None:
         self.full = False
