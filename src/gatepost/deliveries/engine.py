@@ -11,6 +11,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from gatepost import ids, log
@@ -111,6 +112,7 @@ class Deliveries:
         self.held = 0
         self._owned = store.lanes
         self._leased = not math.isinf(self._owned.until)  # others may take the lanes of a node that does not renew
+        self._again: set[tuple[int, int]] = set()  # (endpoint, message) to be sent again once a try is recorded
         self._recorded = asyncio.Event()  # something that was in flight is
         self._owned.listener = self
         store.directory.watch(self._endpoint_changed)
@@ -199,6 +201,9 @@ class Deliveries:
                     self.held += 1
                     self._turns.join(lane)
                     self._pump()
+                elif all(ready != message for ready, _ in lane.ready):
+                    # A try is under way, and what comes of it would be the last word: it is asked for again then.
+                    self._again.add((endpoint, message))
             else:
                 lane.spilled = True
         return delivery
@@ -754,9 +759,22 @@ class Deliveries:
         if job.message in job.lane.held:
             job.lane.released(job.message)
             self.held -= 1
+        if self._again and (job.lane.endpoint, job.message) in self._again:
+            self._again.discard((job.lane.endpoint, job.message))
+            self._resend_later(job.message, job.lane.endpoint)
         self._recorded.set()
         if self._drained is not None and not self._jobs and not self._drained.done():
             self._drained.set_result(None)
+
+    def _resend_later(self, message: int, endpoint: int) -> None:
+        if self._running:
+            task = self._loop.create_task(self._resend_again(message, endpoint), name="gatepost-resend")
+            self._reads.add(task)
+            task.add_done_callback(self._read_over)
+
+    async def _resend_again(self, message: int, endpoint: int) -> None:
+        with suppress(StoreUnavailable):  # it was pending before the try ended, and says so on disk if that was lost
+            await self.resend(message, endpoint)
 
     # lanes that change hands (`stores.lanes.LaneListener`)
 

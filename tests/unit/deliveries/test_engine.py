@@ -312,6 +312,23 @@ async def test_a_resend_goes_out_at_once_and_says_that_a_person_asked(node: Node
     assert await node.engine.resend(12345, endpoint.key) is None
 
 
+async def test_a_resend_while_a_try_is_under_way_is_made_once_that_is_recorded(node: Node) -> None:
+    app, (endpoint,) = await node.endpoints(1)
+    node.destination.script = lambda _: None
+    (message,) = await node.accept(app, [endpoint])
+    await node.until(lambda: len(node.destination.open) == 1)
+    for _ in range(2):  # twice asked for is once more
+        assert await node.engine.resend(message, endpoint.key) is not None
+    (first,) = node.destination.open
+    first.answer(200)
+    await node.until(lambda: len(node.destination.open) == 1)
+    node.destination.open[0].answer(200)
+    await node.settled()
+    attempts = (await node.store.attempts_of_message(message, Filter(ascending=True))).items
+    assert [a.trigger for a in attempts] == [Trigger.SCHEDULED, Trigger.MANUAL]
+    assert (await node.state(message, endpoint))[0] is State.DELIVERED
+
+
 async def test_a_read_that_fails_is_made_again_a_second_later(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     app, (endpoint,) = await node.endpoints(1)
     node.destination.script = lambda _: 500
