@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.stores import StoreUnderTest, a_message, accepted, an_app
+from tests.support.stores import PostgresUnderTest, StoreUnderTest, a_message, accepted, an_app
 
 from gatepost.model import App
 from gatepost.stores.base import Store
@@ -33,6 +33,17 @@ async def test_every_message_comes_once_in_its_order_and_new_ones_after_it(store
     assert await walked(store, app, position) == ([], position)
     later = await some(store, app, 2)
     assert (await walked(store, app, position))[0] == later
+
+
+async def test_transactions_are_followed_as_numbers(life: StoreUnderTest, store: Store) -> None:
+    """999 comes before 1000."""
+    if not isinstance(life, PostgresUnderTest):
+        pytest.skip("SQLite's positions are ids")
+    app, _ = await an_app(store)
+    first = await some(store, app, 2)
+    life.pass_a_power_of_ten()
+    later = await some(store, app, 2)
+    assert (await walked(store, app))[0] == first + later
 
 
 async def test_types_and_channels_narrow_a_page_and_not_its_position(store: Store) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ IN_FLIGHT = 4 * ENDPOINTS  # tries under way at a time: a window begins with fou
 def settings(url: str) -> Settings:
     return {
         "store": url,
+        "encryption_key": b64encode(b"k" * 32).decode(),  # the nodes' own: each has a folder of its own
         # A try takes at most a second, so a dead node's lease is over after six.
         "deliveries": {"schedule": ["100ms"] * 40, "jitter": 0, "timeout": "1s", "allow_networks": ["127.0.0.0/8"]},
         "access_log": {"output": "off"},

@@ -68,7 +68,7 @@ async def test_a_partner_with_a_rotated_secret_verifies_with_the_old_and_with_th
         endpoint = {"url": f"http://127.0.0.1:{port}/webhook", "uid": "main", "secret": SECRET}
         path = f"/api/v1/app/{app['id']}"
         await node.api("POST", f"{path}/endpoint", endpoint, expect=201)
-        await node.api("POST", f"{path}/endpoint/main/secret/rotate", {"key": OTHER}, expect=204)
+        await node.api("POST", f"{path}/endpoint/main/secret/rotate", {"key": OTHER})
         for secret in (SECRET, OTHER):
             async with partner(kind, port, secret) as receiver:
                 await node.api("POST", f"{path}/msg", {"eventType": "order.created", "payload": PAYLOAD}, expect=202)

@@ -157,6 +157,7 @@ class PostgresUnderTest:
     def __init__(self, server: PostgresServer, folder: Path, clock: ManualClock) -> None:
         self.clock = clock
         self.disk = RefusingDatabase(server)
+        self._server = server
         self.folder = folder
         self.url = server.database()
         self._stores: list[PostgresStore] = []
@@ -167,6 +168,13 @@ class PostgresUnderTest:
         self._stores.append(store)
         await store.open()
         return store
+
+    def pass_a_power_of_ten(self) -> None:
+        """Use up transaction ids until they have one digit more."""
+        now = int(self._server.sql("SELECT pg_current_xact_id()", "postgres"))
+        left = 10 ** len(str(now)) - now + 1
+        loop = f"DO $$ BEGIN FOR i IN 1..{left} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+        self._server.sql(loop, "postgres")
 
     async def reopen(self, store: PostgresStore) -> PostgresStore:
         await store.close()
