@@ -11,7 +11,8 @@ The moments of an exchange, in order (docs/life-of-a-request.md tells the story)
 - Bytes move between a **source** and a **sink**: the sink tells its source to pause and to resume; either may give up.
 
 The same `Sink` serves both directions: the server's connection is the sink of a response, the upstream's of a request
-body. A **stage** is a sink that stands in front of another: it sees the response before the client does; `emit` is one.
+body. A **stage** is a sink that stands in front of another (`Through`): it sees the response before the client does;
+`emit` is one.
 """
 
 from __future__ import annotations
@@ -119,6 +120,49 @@ class Downstream(ResponseSink, Protocol):
 
 class TunnelEnd(Sink, Source, Protocol):
     """One end of a tunnel: bytes both ways. `finish` is a half-close."""
+
+
+class Through:
+    """A `Downstream` that hands everything on: the base of stages, and of whoever else stands between a handler and the
+    client. Override what is to be seen or held back."""
+
+    __slots__ = ("_downstream",)
+
+    def __init__(self, downstream: Downstream) -> None:
+        self._downstream = downstream
+
+    def begin(self, x: Exchange, status: int, fields: Fields, length: int | None, source: Source) -> None:
+        self._downstream.begin(x, status, fields, length, source)
+
+    def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
+        self._downstream.respond(x, status, fields, body)
+
+    def send(self, data: bytes) -> None:
+        self._downstream.send(data)
+
+    def finish(self) -> None:
+        self._downstream.finish()
+
+    def abort(self) -> None:
+        self._downstream.abort()
+
+    def receive(self, x: Exchange, sink: Sink) -> None:
+        self._downstream.receive(x, sink)
+
+    def pause_body(self) -> None:
+        self._downstream.pause_body()
+
+    def resume_body(self) -> None:
+        self._downstream.resume_body()
+
+    def informational(self, status: int, fields: Fields) -> None:
+        self._downstream.informational(status, fields)
+
+    def peer_certificate(self) -> bytes | None:
+        return self._downstream.peer_certificate()
+
+    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
+        return self._downstream.tunnel(x, status, fields, source)
 
 
 class Exchange:

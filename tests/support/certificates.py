@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -11,8 +12,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gatepost.net.tls import listener_context, load_certificate
+
 _EPOCH = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _YEARS = datetime.timedelta(days=36_500)
+
+
+def server_context(cert: str, key: str) -> ssl.SSLContext:
+    """A listener's, with one certificate."""
+    context = listener_context()
+    load_certificate(context, cert, key)
+    return context
 
 
 class Authority:

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 import uvloop
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, server_context
 from tests.support.dns import name_server
 
 from gatepost.errors import UpstreamError
@@ -18,7 +18,7 @@ from gatepost.net.cares import CaresLookup
 from gatepost.net.dial import dial, dial_unix
 from gatepost.net.listen import listen
 from gatepost.net.resolve import LONGEST, Address, Answer, LookupFailed, NameUnknown, Resolver
-from gatepost.net.tls import client_context, server_context
+from gatepost.net.tls import client_context
 
 Scenario = Callable[[], Awaitable[None]]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, server_context
 
 from gatepost.net.fetch import OFFLINE, Fetched, Fetcher, FetchError
 from gatepost.net.guard import Guard
 from gatepost.net.resolve import Answer, Resolver
-from gatepost.net.tls import client_context, server_context
+from gatepost.net.tls import client_context
 
 Scenario = Callable[[], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from gatepost.analytics.redaction import Redaction
 from gatepost.clock import Clock
 from gatepost.config.capture import Capture as Settings
-from gatepost.exchange import NO_FIELDS, Downstream, Exchange, Phase, Policy, Sink, Source, TunnelEnd
+from gatepost.exchange import NO_FIELDS, Downstream, Exchange, Phase, Policy, Sink, Source, Through
 from gatepost.http1.messages import Fields
 
 OVERHEAD: Final = 4_096  # bytes that an entry counts beside its bodies: heads, and what Python needs
@@ -167,14 +167,14 @@ class Beginning:
         return b"".join(self._parts)
 
 
-class Watcher:
+class Watcher(Through):
     """Of one exchange: a `Downstream` that passes everything on."""
 
-    __slots__ = ("_downstream", "asked", "fields", "request", "response")
+    __slots__ = ("asked", "fields", "request", "response")
 
     def __init__(self, downstream: Downstream, limit: int, asked: Fields) -> None:
         """`asked` are the request's fields as they came: policies assign others."""
-        self._downstream = downstream
+        super().__init__(downstream)
         self.asked = asked
         self.fields: Fields = NO_FIELDS
         self.request = Beginning(limit)
@@ -201,21 +201,6 @@ class Watcher:
 
     def receive(self, x: Exchange, sink: Sink) -> None:
         self._downstream.receive(x, _Tee(self.request, sink))
-
-    def pause_body(self) -> None:
-        self._downstream.pause_body()
-
-    def resume_body(self) -> None:
-        self._downstream.resume_body()
-
-    def informational(self, status: int, fields: Fields) -> None:
-        self._downstream.informational(status, fields)
-
-    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
-        return self._downstream.tunnel(x, status, fields, source)  # what passes is no body
-
-    def peer_certificate(self) -> bytes | None:
-        return self._downstream.peer_certificate()
 
 
 class _Tee:

@@ -26,14 +26,13 @@ from gatepost.deliveries.lane import Lane, split_due, whole_batches
 from gatepost.deliveries.order import Order
 from gatepost.deliveries.pace import Pace
 from gatepost.deliveries.payloads import Payload, Payloads
-from gatepost.deliveries.replays import RECOVER, REPLAY, REPLAY_MISSING, Replays, a_task
+from gatepost.deliveries.replays import Replays
 from gatepost.deliveries.reports import FAILING, Reports
 from gatepost.deliveries.shape import Shape, ShapeError, Unwanted, shape_of
 from gatepost.deliveries.turns import Turns
 from gatepost.destinations.base import Destination, Result, Sender, Sending
 from gatepost.errors import StoreUnavailable
-from gatepost.lifecycle import State
-from gatepost.model import BackgroundTask, Delivery, Endpoint, LaneState
+from gatepost.model import Delivery, Endpoint, LaneState
 from gatepost.stores.base import Completion, NewMessage, Store
 from gatepost.stores.delivering import BEFORE_ALL
 
@@ -231,31 +230,6 @@ class Deliveries:
             self._ordered_news(endpoint)
             self._pump()
         return message if skipped else None
-
-    async def recover(self, endpoint: Endpoint, since: float, until: float) -> BackgroundTask:
-        """Send again what was exhausted or skipped of the messages from `since` to `until` (Unix seconds). Raises
-        LookupError where the endpoint is gone, StoreUnavailable."""
-        states = (State.EXHAUSTED, State.SKIPPED)
-        return await self.replays.begin(a_task(RECOVER, endpoint, since, until, states))
-
-    async def replay_missing(self, endpoint: Endpoint, since: float, until: float) -> BackgroundTask:
-        """Send what the endpoint asks for and never got a delivery of: it is newer, or its filters were other ones."""
-        return await self.replays.begin(a_task(REPLAY_MISSING, endpoint, since, until, (State.SKIPPED,)))
-
-    async def replay(
-        self,
-        endpoint: Endpoint,
-        since: float,
-        until: float,
-        states: Collection[State],
-        *,
-        event_types: Collection[str] | None = None,
-        channel: str | None = None,
-        tag: str | None = None,
-    ) -> BackgroundTask:
-        """Send again what is in one of `states`, narrowed further."""
-        task = a_task(REPLAY, endpoint, since, until, states, event_types=event_types, channel=channel, tag=tag)
-        return await self.replays.begin(task)
 
     def wake(self) -> None:
         """Look at the agenda: lanes with something due read it from the store, those that have rested go on."""

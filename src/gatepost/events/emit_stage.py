@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gatepost.errors import ExpressionError
 from gatepost.events.emission import Outcome, Rule, is_json
 from gatepost.events.made import Made
-from gatepost.exchange import Downstream, Exchange, Sink, Source, TunnelEnd
+from gatepost.exchange import Downstream, Exchange, Source, Through, TunnelEnd
 from gatepost.expressions import ExchangeEnvironment
 from gatepost.http1.messages import Fields
 from gatepost.net.deadlines import NEVER
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 _PASSING, _READING, _HOLDING = range(3)
 
 
-class Stage:
+class Stage(Through):
     """Between the handler and the client of one exchange. While it holds the response, `x.held` is True."""
 
     __slots__ = (
         "_aborted",
         "_complete",
-        "_downstream",
         "_emitter",
         "_fields",
         "_length",
@@ -60,7 +59,7 @@ class Stage:
 
     def __init__(self, emitter: Emitter, downstream: Downstream) -> None:
         self._emitter = emitter
-        self._downstream = downstream
+        super().__init__(downstream)
         self._state = _PASSING
         self._complete = self._aborted = self._paused = False
         self._undecided = 0
@@ -133,24 +132,9 @@ class Stage:
 
     # Downstream: everything else goes straight through
 
-    def receive(self, x: Exchange, sink: Sink) -> None:
-        self._downstream.receive(x, sink)
-
-    def pause_body(self) -> None:
-        self._downstream.pause_body()
-
-    def resume_body(self) -> None:
-        self._downstream.resume_body()
-
-    def informational(self, status: int, fields: Fields) -> None:
-        self._downstream.informational(status, fields)
-
     def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
         x.held = False  # what is said in a tunnel is no response
         return self._downstream.tunnel(x, status, fields, source)
-
-    def peer_certificate(self) -> bytes | None:
-        return self._downstream.peer_certificate()
 
     # Making messages
 

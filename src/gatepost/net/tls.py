@@ -17,15 +17,8 @@ class TlsError(GatepostError):
     """A certificate or key file that cannot be used: one line that says which and why."""
 
 
-def server_context(cert: str, key: str) -> ssl.SSLContext:
-    """For a server: TLS 1.2 and up, HTTP/1.1 by ALPN. `cert` is a PEM file with the chain. Raises TlsError."""
-    context = listener_context()
-    load_certificate(context, cert, key)
-    return context
-
-
 def listener_context(*, client_auth: ssl.VerifyMode = ssl.CERT_NONE) -> ssl.SSLContext:
-    """The same without a certificate yet."""
+    """For a server: TLS 1.2 and up, HTTP/1.1 by ALPN; without a certificate yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
     context.verify_mode = client_auth

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from gatepost.config.policies.compress import CompressPolicy
-from gatepost.exchange import Downstream, Exchange, Phase, Policy, Sink, Source, TunnelEnd, is_problem
+from gatepost.exchange import Downstream, Exchange, Phase, Policy, Source, Through, is_problem
 from gatepost.http1.messages import FieldList, Fields
 from gatepost.policies.base import PolicyContext
 from gatepost.policies.caching.storage import Entry, Storage
@@ -101,13 +101,12 @@ class Types:
         return known
 
 
-class _Stage:
+class _Stage(Through):
     """Of one exchange. It is the source of a body that it encodes in slices."""
 
     __slots__ = (
         "_body",
         "_coding",
-        "_downstream",
         "_encoder",
         "_flushes",
         "_kept",
@@ -125,7 +124,7 @@ class _Stage:
 
     def __init__(self, policy: Compress, downstream: Downstream) -> None:
         self._policy = policy
-        self._downstream = downstream
+        super().__init__(downstream)
         self._encoder: Encoder | None = None
         self._flushes = False
         self._paused = False
@@ -232,26 +231,6 @@ class _Stage:
         if self._kept is not None:
             _keep(self._kept, self._coding, b"".join(self._parts))
         self._downstream.finish()
-
-    # Downstream: everything else goes straight through.
-
-    def receive(self, x: Exchange, sink: Sink) -> None:
-        self._downstream.receive(x, sink)
-
-    def pause_body(self) -> None:
-        self._downstream.pause_body()
-
-    def resume_body(self) -> None:
-        self._downstream.resume_body()
-
-    def informational(self, status: int, fields: Fields) -> None:
-        self._downstream.informational(status, fields)
-
-    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
-        return self._downstream.tunnel(x, status, fields, source)
-
-    def peer_certificate(self) -> bytes | None:
-        return self._downstream.peer_certificate()
 
 
 def _encoded(fields: Fields, coding: bytes) -> Fields:

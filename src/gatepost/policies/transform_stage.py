@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gatepost.errors import ExpressionError, Problem
-from gatepost.exchange import Downstream, Exchange, Sink, Source, TunnelEnd, problem
+from gatepost.exchange import Downstream, Exchange, Source, Through, problem
 from gatepost.expressions import ExchangeEnvironment, Program
 from gatepost.http1.messages import Fields
 
@@ -42,10 +42,10 @@ class ResponseTransform:
         return self.when.evaluate(ExchangeEnvironment(x)) is True
 
 
-class Stage:
+class Stage(Through):
     """Between the handler and the client of one exchange."""
 
-    __slots__ = ("_downstream", "_fields", "_length", "_parts", "_reading", "_size", "_source", "_status", "_to", "_x")
+    __slots__ = ("_fields", "_length", "_parts", "_reading", "_size", "_source", "_status", "_to", "_x")
 
     _x: Exchange
     _status: int
@@ -55,7 +55,7 @@ class Stage:
 
     def __init__(self, to: ResponseTransform, downstream: Downstream) -> None:
         self._to = to
-        self._downstream = downstream
+        super().__init__(downstream)
         self._reading = False
         self._parts: list[bytes] = []
         self._size = 0
@@ -117,26 +117,6 @@ class Stage:
         self._answer(
             self._x, Problem(502, "upstream-closed", "The upstream closed the connection", "before its response ended")
         )
-
-    # Downstream: everything else goes straight through
-
-    def receive(self, x: Exchange, sink: Sink) -> None:
-        self._downstream.receive(x, sink)
-
-    def pause_body(self) -> None:
-        self._downstream.pause_body()
-
-    def resume_body(self) -> None:
-        self._downstream.resume_body()
-
-    def informational(self, status: int, fields: Fields) -> None:
-        self._downstream.informational(status, fields)
-
-    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
-        return self._downstream.tunnel(x, status, fields, source)
-
-    def peer_certificate(self) -> bytes | None:
-        return self._downstream.peer_certificate()
 
     # What cannot be transformed
 

@@ -12,7 +12,7 @@ from typing import Final
 from gatepost import log
 from gatepost.config.policies.validate_response import ResponseRule, ValidateResponsePolicy
 from gatepost.errors import Problem
-from gatepost.exchange import Downstream, Exchange, Phase, Policy, Sink, Source, TunnelEnd, problem
+from gatepost.exchange import Downstream, Exchange, Phase, Policy, Source, Through, problem
 from gatepost.http1.messages import Fields
 from gatepost.policies.base import PolicyContext, SettingFault
 from gatepost.policies.bodies import Bodies, body_violations
@@ -145,11 +145,10 @@ class _Reports:
         self._quiet_until, self._unsaid = x.started + _QUIET, 0
 
 
-class _Stage:
+class _Stage(Through):
     """Between the handler and the client of one exchange."""
 
     __slots__ = (
-        "_downstream",
         "_fields",
         "_length",
         "_parts",
@@ -171,7 +170,7 @@ class _Stage:
 
     def __init__(self, policy: ValidateResponse, downstream: Downstream) -> None:
         self._policy = policy
-        self._downstream = downstream
+        super().__init__(downstream)
         self._reading = False
         self._parts: list[bytes] = []
         self._size = 0
@@ -231,26 +230,6 @@ class _Stage:
             return
         self._reading = False
         self._answer(self._x, _BROKEN_OFF)
-
-    # Downstream: everything else goes straight through
-
-    def receive(self, x: Exchange, sink: Sink) -> None:
-        self._downstream.receive(x, sink)
-
-    def pause_body(self) -> None:
-        self._downstream.pause_body()
-
-    def resume_body(self) -> None:
-        self._downstream.resume_body()
-
-    def informational(self, status: int, fields: Fields) -> None:
-        self._downstream.informational(status, fields)
-
-    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
-        return self._downstream.tunnel(x, status, fields, source)
-
-    def peer_certificate(self) -> bytes | None:
-        return self._downstream.peer_certificate()
 
     # What is not as described
 

@@ -63,14 +63,3 @@ class Signer(Protocol):
         """The scheme's fields as they stand in a head, each with its CRLF. Raises SignatureError where no secret
         is in force at `timestamp`."""
         ...
-
-
-class OutgoingScheme(Scheme, Protocol):
-    """A scheme that Gatepost sends with."""
-
-    def signer(self, secrets: Sequence[Secret]) -> Signer:
-        """`secrets` come newest first; those that expired by the time of a signature take no part in it. Raises
-        SignatureError where one is malformed."""
-        ...
-
-    def new_secret(self) -> str: ...

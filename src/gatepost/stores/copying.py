@@ -209,12 +209,3 @@ async def _finish(source: apsw.Connection, target: Connection) -> None:
         if greatest is not None:
             await target.execute(_SQL["go_on_after"], name, greatest)
     await target.execute(_SQL["drop_copy_marks"])
-
-
-def counts_of(path: str) -> dict[str, int]:
-    """Rows of each table of a SQLite store."""
-    source = open_writer(path)
-    try:
-        return {t.name: source.execute(f"SELECT count(*) FROM {t.name}").get for t in TABLES}  # noqa: S608
-    finally:
-        source.close()

@@ -256,9 +256,6 @@ class PostgresStore(
         owns = self.lanes.owns
         return {endpoint: due for endpoint, due in rows if owns(endpoint)}
 
-    async def next_due_of(self, endpoints: Collection[int]) -> dict[int, float]:
-        return dict(await self._read(lambda db: db.fetch(_SQL["next_due_of"], list(endpoints))))
-
     async def due(self, endpoint: int, until: float, limit: int, *, skip: Collection[int] = ()) -> list[Delivery]:
         if endpoint not in self.directory.endpoints:
             return []

@@ -24,7 +24,6 @@ from gatepost.stores.postgres_batch import Batch, Connection, Names
 from gatepost.stores.queries import queries
 
 SWEEP_ROWS: Final = 500  # deliveries of a deleted endpoint that one step cancels
-COMMAND_TIMEOUT: Final = 30.0  # seconds: a database that says nothing for so long is taken for gone
 
 _SQL: Final = queries("postgresql")
 

@@ -14,12 +14,11 @@ import time
 
 from gatepost.config.services import Timeouts
 from gatepost.errors import Problem
-from gatepost.exchange import Exchange, Source, TunnelEnd
+from gatepost.exchange import Exchange, Source, Through, TunnelEnd
 from gatepost.http1.messages import Fields
 from gatepost.upstream.connection import UpstreamConnection
 from gatepost.upstream.forward import IDEMPOTENT, Forward
 from gatepost.upstream.targets import Target, Upstream
-from gatepost.upstream.through import Through
 
 
 def forwarding(
@@ -231,7 +230,7 @@ class Tries(Through):
 
     def _answer(self, problem: Problem) -> None:
         self._ended = True
-        self._x.downstream = self._next
+        self._x.downstream = self._downstream
         self._forward.answer(self._x, problem)
 
     def gone(self) -> None:
@@ -249,33 +248,33 @@ class Tries(Through):
             self._skipping = True
             source.cancel()
         else:
-            self._next.begin(x, status, fields, length, source)
+            self._downstream.begin(x, status, fields, length, source)
 
     def respond(self, x: Exchange, status: int, fields: Fields, body: bytes) -> None:
         if not self._repeats(status):
             self._ended = True
-            self._next.respond(x, status, fields, body)
+            self._downstream.respond(x, status, fields, body)
 
     def send(self, data: bytes) -> None:
         if not self._skipping:
-            self._next.send(data)
+            self._downstream.send(data)
 
     def finish(self) -> None:
         if not self._skipping:
             self._ended = True
-            self._next.finish()
+            self._downstream.finish()
 
     def abort(self) -> None:
         """The response broke off after it had begun: too late to try again, but not to learn of it."""
         if not self._skipping and not self._ended:
             self._ended = True
             self._forward.upstream.answered(self.target, bad=True)
-            self._next.abort()
+            self._downstream.abort()
 
     def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
         self._outcome(bad=False)
         self._ended = True
-        return self._next.tunnel(x, status, fields, source)
+        return self._downstream.tunnel(x, status, fields, source)
 
 
 def breaker_open(upstream: Upstream) -> Problem:

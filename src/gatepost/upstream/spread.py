@@ -10,13 +10,12 @@ from typing import Final, NamedTuple
 
 from gatepost import log
 from gatepost.errors import ExpressionError
-from gatepost.exchange import Downstream, Exchange, Handler, Sink
+from gatepost.exchange import Downstream, Exchange, Handler, Sink, Through
 from gatepost.expressions import REQUEST_VARIABLES, ExchangeEnvironment, compile_expression
 from gatepost.policies.keys import key_by
 from gatepost.upstream.forward import Forward
 from gatepost.upstream.guarded import let_go
 from gatepost.upstream.shadow import copy_of
-from gatepost.upstream.through import Through
 
 _TOLD: Final = 60.0  # seconds between two lines of the log about copies that were not made
 _WHOLE: Final = 2**64
@@ -130,7 +129,7 @@ class _Tee(Through):
         self._limit = limit
 
     def receive(self, x: Exchange, sink: Sink) -> None:
-        self._next.receive(x, _Keeping(sink, self._limit, lambda body: self._mirror.copy(x, body)))
+        self._downstream.receive(x, _Keeping(sink, self._limit, lambda body: self._mirror.copy(x, body)))
 
 
 class _Keeping:

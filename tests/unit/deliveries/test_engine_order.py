@@ -11,10 +11,13 @@ import pytest
 from tests.support.deliveries import DeliveringNode, text
 from tests.support.stores import accepted_all
 
+from gatepost.deliveries.replays import RECOVER, REPLAY, REPLAY_MISSING, a_task
 from gatepost.events.ingest import Ingest
 from gatepost.lifecycle import State
 from gatepost.model import App, Endpoint, EndpointSettings
 from gatepost.stores.base import NewMessage, Outcome
+
+RECOVERABLE = (State.EXHAUSTED, State.SKIPPED)
 
 
 @pytest.fixture
@@ -201,7 +204,7 @@ async def test_messages_for_a_disabled_endpoint_are_skipped_and_recovered(node: 
     await put(node, off, disabled=False)
     await node.settled()
     assert sent(node) == []
-    task = await node.engine.recover(endpoint, since, node.clock.now())
+    task = await node.engine.replays.begin(a_task(RECOVER, endpoint, since, node.clock.now(), RECOVERABLE))
     await node.until(lambda: node.engine.delivered == 3)
     await node.settled()
     (found,) = (await node.store.task(task.id),)
@@ -221,7 +224,7 @@ async def test_a_recovery_takes_what_failed_and_leaves_what_arrived(node: Delive
     await node.settled()
     node.destination.script = lambda _: 200
     node.clock.advance(10.0)
-    await node.engine.recover(endpoint, since, node.clock.now())
+    await node.engine.replays.begin(a_task(RECOVER, endpoint, since, node.clock.now(), RECOVERABLE))
     await node.until(lambda: node.engine.delivered == 3)
     assert node.sent()[text(arrived)] == 1
     assert node.sent()[text(failed)] == 2
@@ -233,7 +236,8 @@ async def test_what_a_newer_endpoint_missed_is_replayed_where_it_asks_for_it(nod
     await accepted_all(node.store, keys)
     newer = await put(node, newer, event_types=frozenset({"order.closed"}))
     node.engine.replays.selects = Ingest(node.store, node.clock).selects
-    await node.engine.replay_missing(newer, node.clock.now() - 10.0, node.clock.now() + 10.0)
+    now = node.clock.now()
+    await node.engine.replays.begin(a_task(REPLAY_MISSING, newer, now - 10.0, now + 10.0, (State.SKIPPED,)))
     await node.until(lambda: node.engine.delivered == 1)
     await node.settled()
     assert sent(node) == [text(keys[1].id)]
@@ -244,8 +248,9 @@ async def test_a_replay_is_narrowed_and_goes_on_after_a_restart(node: Delivering
     messages = await publish(node, app, "a" * 1_200)
     await node.until(lambda: node.engine.delivered == 1_200)
     await node.engine.replays.stop()
-    task = await node.engine.replay(
-        endpoint, node.clock.now() - 10.0, node.clock.now() + 10.0, (State.DELIVERED,), event_types=["order.created"]
+    now = node.clock.now()
+    task = await node.engine.replays.begin(
+        a_task(REPLAY, endpoint, now - 10.0, now + 10.0, (State.DELIVERED,), event_types=["order.created"])
     )
     stepped = await node.engine.replays.step(task)
     assert stepped is not None

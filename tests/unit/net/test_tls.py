@@ -4,9 +4,9 @@ import ssl
 from pathlib import Path
 
 import pytest
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, server_context
 
-from gatepost.net.tls import TlsError, client_context, server_context
+from gatepost.net.tls import TlsError, client_context
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gatepost.exchange import Downstream, Exchange, Sink, Source, TunnelEnd
+from gatepost.exchange import Downstream, Exchange, Sink, Source, Through, TunnelEnd
 from gatepost.http1.messages import FieldList, Fields
 from gatepost.policies.caching.answers import NAME, field
 from gatepost.policies.caching.asked import Asked
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 _IDLE, _ARMED, _KEEPING, _OVER, _CHANGING = range(5)
 
 
-class Stage:
+class Stage(Through):
     """Of one exchange. Made for each, so that what most of them need of it is little: it is idle until it is armed."""
 
     __slots__ = (
         "_ask",
         "_cache",
-        "_downstream",
         "_fields",
         "_fill",
         "_flight",
@@ -63,7 +62,7 @@ class Stage:
 
     def __init__(self, cache: Cache, downstream: Downstream) -> None:
         self._cache = cache
-        self._downstream = downstream
+        super().__init__(downstream)
         self._state = _IDLE
 
     def arm(
@@ -150,26 +149,6 @@ class Stage:
     def close(self) -> None:
         """The exchange is over, however it ended."""
         self._end(Outcome.AGAIN)
-
-    # Downstream: everything else goes straight through.
-
-    def receive(self, x: Exchange, sink: Sink) -> None:
-        self._downstream.receive(x, sink)
-
-    def pause_body(self) -> None:
-        self._downstream.pause_body()
-
-    def resume_body(self) -> None:
-        self._downstream.resume_body()
-
-    def informational(self, status: int, fields: Fields) -> None:
-        self._downstream.informational(status, fields)
-
-    def tunnel(self, x: Exchange, status: int, fields: Fields, source: TunnelEnd) -> TunnelEnd:
-        return self._downstream.tunnel(x, status, fields, source)
-
-    def peer_certificate(self) -> bytes | None:
-        return self._downstream.peer_certificate()
 
     # What the response means for what is stored.
 

@@ -3,9 +3,6 @@
 
 -- Nodes -------------------------------------------------------------------------------------------------------------
 
--- name: database_now
-SELECT extract(epoch FROM clock_timestamp())::float8;
-
 -- name: claim_node
 -- A number whose lease is over, or a new one; the epoch tells its holders apart.
 WITH free AS (
@@ -255,11 +252,6 @@ SELECT e.key, d.due FROM endpoint AS e
     CROSS JOIN LATERAL (
         SELECT due FROM delivery WHERE state = 0 AND ordering IS NULL AND endpoint = e.key ORDER BY due LIMIT 1) AS d
 WHERE e.life = 0;
-
--- name: next_due_of
-SELECT e.key, d.due FROM unnest($1::int[]) AS e (key)
-    CROSS JOIN LATERAL (
-        SELECT due FROM delivery WHERE state = 0 AND ordering IS NULL AND endpoint = e.key ORDER BY due LIMIT 1) AS d;
 
 -- name: due
 SELECT message, endpoint, state, tries, due, manual, since, ordering, batch FROM delivery
